@@ -1,0 +1,136 @@
+"""Which document is in which step: small int32 arrays, pure functions of the seed and the step.
+
+A plan for steps [start, start + count) is {group: Rows}, where every array is `[count, b]`.
+"""
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass
+from functools import lru_cache
+
+import numpy as np
+
+#: groups number their rows from different starts, so that no two rows of a step share noise
+ROW_OFFSETS = {"labelled": 0, "sentences": 0, "unlabelled": 1 << 20}
+
+Plan = dict[str, dict[str, np.ndarray]]
+
+
+def _rows(group: str, batches: Sequence[np.ndarray], width: int) -> dict[str, np.ndarray]:
+    """Batches of documents as arrays `[count, width]`, filled up with rows that do not count."""
+    index = np.zeros((len(batches), width), np.int32)
+    mask = np.zeros((len(batches), width), np.float32)
+    for i, batch in enumerate(batches):
+        index[i, : len(batch)] = batch
+        mask[i, : len(batch)] = 1
+    row = np.broadcast_to(np.arange(width, dtype=np.int32) + ROW_OFFSETS[group], index.shape)
+    return {"index": index, "mask": mask, "row": np.ascontiguousarray(row)}
+
+
+def _up(n: int, multiple: int) -> int:
+    return -(-n // multiple) * multiple
+
+
+def stratified_epoch(
+    labels: np.ndarray, batch_size: int, rng: np.random.Generator
+) -> list[np.ndarray]:
+    """One pass over labelled documents in batches of the data's class proportions (spec §8).
+
+    Batch j takes of class c the items floor(j b p_c) .. floor((j + 1) b p_c) of its shuffled list,
+    the last batch the rest. Returns positions in `labels`.
+    """
+    classes = [rng.permutation(np.flatnonzero(labels == c)) for c in np.unique(labels)]
+    n_batches = -(-len(labels) // batch_size)
+    bounds = [
+        [len(c) * min(batch_size * j, len(labels)) // len(labels) for j in range(n_batches + 1)]
+        for c in classes
+    ]
+    return [
+        np.concatenate([c[b[j] : b[j + 1]] for c, b in zip(classes, bounds, strict=True)])
+        for j in range(n_batches)
+    ]
+
+
+@dataclass(frozen=True)
+class SemiSupervisedPlan:
+    """Batches of labelled and of unlabelled documents for M1+M2 and its supervised twin.
+
+    An epoch is one pass over the labelled documents. With `unlabelled_size` 0 it is one pass over
+    the unlabelled ones too, as in the paper: each step takes floor(n / steps) of them and the last
+    step the rest. Otherwise each step takes the next `unlabelled_size` of an endless sequence of
+    shuffled passes.
+    """
+
+    labelled: np.ndarray  # positions of the labelled documents
+    labels: np.ndarray  # their labels
+    unlabelled: np.ndarray  # positions of the others; may be empty
+    batch_size: int = 16
+    unlabelled_size: int = 0
+    seed: int = 0
+    multiple: int = 1  # widths are multiples of this: the number of devices
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return -(-len(self.labelled) // self.batch_size)
+
+    def __call__(self, start: int, count: int) -> Plan:
+        """The plan of the steps [start, start + count)."""
+        steps = range(start, start + count)
+        per_epoch = self.steps_per_epoch
+        epochs: dict[int, list[np.ndarray]] = {}
+        for epoch in {step // per_epoch for step in steps}:
+            rng = np.random.default_rng([self.seed, 0, epoch])
+            epochs[epoch] = stratified_epoch(self.labels, self.batch_size, rng)
+        batches = [self.labelled[epochs[s // per_epoch][s % per_epoch]] for s in steps]
+        width = _up(max(len(b) for epoch in epochs.values() for b in epoch), self.multiple)
+        plan = {"labelled": _rows("labelled", batches, width)}
+        if len(self.unlabelled):
+            shuffled = lru_cache(4)(lambda p: self.unlabelled[self._permutation(p)])
+            batches = [self._unlabelled_step(step, shuffled) for step in steps]
+            plan["unlabelled"] = _rows("unlabelled", batches, self._unlabelled_width())
+        return plan
+
+    def _permutation(self, number: int) -> np.ndarray:
+        return np.random.default_rng([self.seed, 1, number]).permutation(len(self.unlabelled))
+
+    def _unlabelled_width(self) -> int:
+        n, steps = len(self.unlabelled), self.steps_per_epoch
+        return _up(self.unlabelled_size or n // steps + n % steps, self.multiple)
+
+    def _unlabelled_step(self, step: int, shuffled: Callable[[int], np.ndarray]) -> np.ndarray:
+        n = len(self.unlabelled)
+        if not self.unlabelled_size:
+            size = n // self.steps_per_epoch
+            epoch, j = divmod(step, self.steps_per_epoch)
+            stop = None if j == self.steps_per_epoch - 1 else (j + 1) * size
+            return shuffled(epoch)[j * size : stop]
+        positions = np.arange(step * self.unlabelled_size, (step + 1) * self.unlabelled_size)
+        return np.array([shuffled(p // n)[p % n] for p in positions])
+
+
+@dataclass(frozen=True)
+class PretrainingPlan:
+    """Shuffled slices of one language's sentences; every language has a step in each round."""
+
+    n_sentences: int
+    batch_size: int
+    seed: int
+    stream: int  # the language's number
+    multiple: int = 1
+
+    @property
+    def rounds_per_epoch(self) -> int:
+        return -(-self.n_sentences // self.batch_size)
+
+    def __call__(self, start: int, count: int) -> Plan:
+        """The plan of the rounds [start, start + count)."""
+        rounds, b = self.rounds_per_epoch, self.batch_size
+        order = lru_cache(2)(
+            lambda epoch: np.random.default_rng([self.seed, 2 + self.stream, epoch]).permutation(
+                self.n_sentences
+            )
+        )
+        batches = []
+        for i in range(start, start + count):
+            epoch, j = divmod(i, rounds)
+            batches.append(order(epoch)[j * b : (j + 1) * b])
+        return {"sentences": _rows("sentences", batches, _up(b, self.multiple))}

@@ -1,0 +1,81 @@
+"""Whether the latent variables carry anything: active units, and warnings in words."""
+
+from collections.abc import Mapping
+
+import numpy as np
+from numpy.typing import ArrayLike
+
+COLLAPSED_KL = 0.1  # nats a document
+CHANCE_MARGIN = 0.02  # accuracy over the majority class that still counts as chance
+
+
+def active_units(means: ArrayLike, *, threshold: float = 0.01) -> int:
+    """How many latent dimensions move with the input.
+
+    A dimension is active if the unbiased variance over documents of its posterior mean is at least
+    the threshold (Burda et al. 2016, "Importance weighted autoencoders", section 5.2).
+
+    Args:
+        means: [n, d] posterior means; with fewer than two rows nothing varies and the answer is 0.
+        threshold: the least variance of an active dimension.
+    """
+    means = np.asarray(means, np.float64)  # [n, d]
+    if len(means) < 2:
+        return 0
+    return int((means.var(axis=0, ddof=1) >= threshold).sum())
+
+
+def collapse_warnings(
+    kl: Mapping[str, float],
+    active: Mapping[str, int],
+    *,
+    sizes: Mapping[str, int],
+    dev_accuracy: float | None = None,
+    majority_share: float | None = None,
+) -> list[str]:
+    """What a reader must know before trusting the numbers, one sentence or two each.
+
+    Args:
+        kl: nats per document of each latent variable's KL, by the variable's name ("z1", "z2").
+        active: active units by the same names; a name may be missing from either.
+        sizes: dimensions of each variable.
+        dev_accuracy: accuracy on the dev split, if the run classifies.
+        majority_share: share of the largest class in that split.
+    """
+    names = dict.fromkeys([*kl, *active])
+    warnings = [
+        w for name in names if (w := _collapse(name, kl.get(name), active.get(name), sizes))
+    ]
+    if dev_accuracy is not None and majority_share is not None:
+        warnings += _chance(dev_accuracy, majority_share)
+    return warnings
+
+
+def _collapse(
+    name: str, kl: float | None, active: int | None, sizes: Mapping[str, int]
+) -> str | None:
+    """Says how `name` collapsed, or None if it did not."""
+    reasons = []
+    # Not below but "not at least": a KL that is not a number is no good news either.
+    if kl is not None and not kl >= COLLAPSED_KL:
+        reasons.append(f"its KL is {kl:.2g} nats a document (below {COLLAPSED_KL})")
+    if active == 0:
+        reasons.append(f"none of its {sizes[name]} units is active")
+    if not reasons:
+        return None
+    return (
+        f"The posterior of {name} has collapsed: {' and '.join(reasons)}. It says next to nothing "
+        "about the document beyond its prior. Lower the weight of its KL, warm that weight up, or "
+        "train longer."
+    )
+
+
+def _chance(accuracy: float, majority: float) -> list[str]:
+    # 1e-9: two points over 0.25 is 0.27, rounding aside.
+    if accuracy > majority + CHANCE_MARGIN + 1e-9:
+        return []
+    return [
+        f"Dev accuracy is {accuracy:.1%}, no better than chance: always answering the most frequent"
+        f" class gives {majority:.1%}. The classifier has learned nothing that helps. Raise the"
+        " weight of the classification term (alpha), train longer, or check the labels."
+    ]

@@ -1,0 +1,125 @@
+"""A latent vector to the log-likelihood of a document: bag of words, or a GRU language model."""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax import Array
+
+from jaxsdgm.distributions import at_least_float32
+from jaxsdgm.layers.encoders import PAD, word_vectors
+from jaxsdgm.layers.linear import Linear, uniform_fan
+from jaxsdgm.layers.recurrent import GRU
+
+
+def bag_of_words_nll(logits: Array, ids: Array) -> Array:
+    """- sum_t log softmax(logits)[x_t] over the tokens that are not PAD, in nats, `[b]`.
+
+    `logits [b, v]`, `ids [b, t]`. All positions share one distribution, so there is one
+    log-sum-exp a document and a gather; nothing of shape `[b, t, v]` is made (spec §3.4).
+    """
+    logits = at_least_float32(logits)
+    mask = ids != PAD
+    picked = jnp.take_along_axis(logits, ids, axis=1)  # b t
+    normaliser = jax.nn.logsumexp(logits, axis=-1)
+    return mask.sum(-1) * normaliser - jnp.where(mask, picked, 0).sum(-1)
+
+
+class BagOfWordsDecoder(nn.Module):
+    """logits = z E^T + b with E the tied embeddings `[v, e]`, or a table of its own.
+
+    The latent size equals the embedding size. PAD stays in the denominator with the logit b[0].
+    """
+
+    vocab_size: int
+    features: int
+    tied: bool = True
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        init = nn.initializers.uniform(1.0)
+        self.bias = self.param("bias", init, (self.vocab_size,), self.param_dtype)
+        if not self.tied:
+            shape = (self.vocab_size, self.features)
+            self.own_table = self.param("table", word_vectors, shape, self.param_dtype)
+
+    def logits(self, z: Array, table: Array) -> Array:
+        """`z [b, e]` to unnormalised log-probabilities `[b, v]`."""
+        table = table if self.tied else self.own_table
+        z, table = promote_dtype(z, table, dtype=self.dtype)
+        scores = at_least_float32(z @ table.T)
+        is_pad = jnp.arange(self.vocab_size) == PAD
+        return jnp.where(is_pad, 0, scores) + self.bias
+
+    def nll(self, z: Array, ids: Array, table: Array) -> Array:
+        """Negative log-likelihood of `ids [b, t]` in nats, `[b]`."""
+        return bag_of_words_nll(self.logits(z, table), ids)
+
+
+class GRUDecoder(nn.Module):
+    """A GRU language model that is fed z at every step and starts from it (spec §3.5).
+
+    h_0 = Linear(z); the input of step t is Linear([embedding of x_{t-1}; z]) with PAD, whose
+    embedding is zero, as the start symbol; full teacher forcing.
+    """
+
+    vocab_size: int
+    features: int
+    tied: bool = True
+    inputs: int = 100
+    hidden: int = 50
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        self.first_state = Linear(self.hidden, **types)
+        self.step_input = Linear(self.inputs, **types)
+        self.gru = GRU(self.hidden, **types)
+        init = uniform_fan(self.hidden)
+        self.kernel = self.param("kernel", init, (self.hidden, self.vocab_size), self.param_dtype)
+        self.bias = self.param("bias", init, (self.vocab_size,), self.param_dtype)
+        if not self.tied:
+            shape = (self.vocab_size, self.features)
+            self.own_table = self.param("table", word_vectors, shape, self.param_dtype)
+
+    def states(self, z: Array, previous: Array, table: Array, first: Array | None = None) -> Array:
+        """GRU states `[b, t, h]` after reading the tokens `previous [b, t]`, from `first` or z."""
+        table = table if self.tied else self.own_table
+        x = table[previous] * (previous != PAD)[..., None]
+        x = jnp.concatenate([x, jnp.broadcast_to(z[:, None], (*x.shape[:2], z.shape[-1]))], -1)
+        return self.gru(self.step_input(x), self.first_state(z) if first is None else first)
+
+    def step(self, z: Array, token: Array, state: Array | None, table: Array) -> tuple[Array, Array]:
+        """One step of generation: logits `[b, v]` of the next token and the new state `[b, h]`."""
+        state = self.states(z, token[:, None], table, state)[:, 0]
+        return at_least_float32(state @ self.kernel + self.bias), state
+
+    def nll(self, z: Array, ids: Array, table: Array) -> Array:
+        """Negative log-likelihood of `ids [b, t]` in nats, `[b]`.
+
+        The softmax of one time step exists at a time: logits are made again in the backward pass.
+        """
+        previous = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)), constant_values=PAD)
+        states = self.states(z, previous, table)  # b t h
+
+        @jax.checkpoint
+        def add(kernel: Array, bias: Array, state: Array, target: Array) -> Array:
+            logits = at_least_float32(state @ kernel + bias)
+            picked = jnp.take_along_axis(logits, target[:, None], axis=1)[:, 0]
+            return jnp.where(target != PAD, jax.nn.logsumexp(logits, axis=-1) - picked, 0)
+
+        states, kernel, bias = promote_dtype(states, self.kernel, self.bias, dtype=self.dtype)
+        inputs = states.swapaxes(0, 1), ids.T
+
+        def body(total: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
+            return total + add(kernel, bias, *inputs), None
+
+        zero = jnp.zeros(ids.shape[0], jnp.promote_types(states.dtype, jnp.float32))
+        return jax.lax.scan(body, zero, inputs)[0]
+
+
+DECODERS = {"bow": BagOfWordsDecoder, "gru": GRUDecoder}

@@ -1,0 +1,112 @@
+"""Token ids to one vector per document, and from there to the posterior of a latent variable."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax import Array
+
+from jaxsdgm.distributions import DiagonalGaussian, at_least_float32
+from jaxsdgm.layers.dropout import RowDropout
+from jaxsdgm.layers.linear import Linear
+from jaxsdgm.layers.normalization import MaskedBatchNorm
+from jaxsdgm.layers.recurrent import BiLSTM
+
+PAD = 0
+
+
+def word_vectors(key: Array, shape: tuple[int, int], dtype: Any) -> Array:
+    """Initial embeddings `[v, e]` in U(-0.5/e, 0.5/e), as word2vec's; zero at PAD."""
+    table = jax.random.uniform(key, shape, dtype, -0.5, 0.5) / shape[1]
+    return table.at[PAD].set(0)
+
+
+class Embedding(nn.Module):
+    """A table `[v, e]`; the row of PAD is zero and receives no gradient."""
+
+    vocab_size: int
+    features: int
+    dropout: float = 0.0
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        shape = (self.vocab_size, self.features)
+        self.table = self.param("table", word_vectors, shape, self.param_dtype)
+        self.drop = RowDropout(self.dropout)
+
+    def __call__(self, ids: Array, row: Array, *, train: bool) -> Array:
+        """`ids [b, t]`, row numbers `[b]` to `[b, t, e]`, zero at PAD."""
+        (table,) = promote_dtype(self.table, dtype=self.dtype)
+        vectors = table[ids] * (ids != PAD)[..., None]
+        return self.drop(vectors, row, train=train)
+
+
+POOLING = {
+    "last": lambda outputs, last, mask: last,
+    "mean": lambda outputs, last, mask: outputs.sum(1) / mask.sum(1),
+    "max": lambda outputs, last, mask: jnp.where(mask, outputs, -jnp.inf).max(1),
+}
+
+
+class TextEncoder(nn.Module):
+    """Embeddings per language, then a BiLSTM shared by the languages (spec §3.1, §3.2).
+
+    `pooling` makes one vector of the BiLSTM's outputs: its last states (the paper), or their mean
+    or maximum over the tokens.
+    """
+
+    vocab_sizes: Mapping[str, int]
+    embedding: int = 300
+    hidden: int = 600
+    layers: int = 2
+    dropout: float = 0.2
+    pooling: str = "last"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        self.embeddings = {
+            language: Embedding(size, self.embedding, self.dropout, **types)
+            for language, size in self.vocab_sizes.items()
+        }
+        self.lstm = BiLSTM(self.hidden, self.layers, self.dropout, **types)
+
+    def __call__(
+        self, ids: Array, lengths: Array, row: Array, *, language: str, train: bool
+    ) -> Array:
+        """`ids [b, t]`, `lengths [b]` >= 1, row numbers `[b]` to h `[b, 2 hidden]`."""
+        x = self.embeddings[language](ids, row, train=train)
+        outputs, last = self.lstm(x, lengths, row, train=train)
+        mask = (jnp.arange(ids.shape[1]) < lengths[:, None])[..., None]  # b t 1
+        return POOLING[self.pooling](outputs, last, mask)
+
+    def table(self, language: str) -> Array:
+        """The embeddings `[v, e]` of a language, for a decoder that is tied to them."""
+        return self.embeddings[language].table
+
+
+class GaussianHead(nn.Module):
+    """Linear, BatchNorm, ReLU, then two Linears for mean and log-variance (spec §3.3)."""
+
+    features: int
+    axis_name: str | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Array, mask: Array, *, train: bool, groups: int = 1
+    ) -> DiagonalGaussian:
+        """`x [rows, d]`, `mask [rows]` to a Gaussian over `[rows, features]`."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        x = Linear(self.features, **types, name="hidden")(x)
+        norm = MaskedBatchNorm(self.axis_name, **types, name="norm")
+        x = nn.relu(norm(x, mask, train=train, groups=groups))
+        mean = Linear(self.features, **types, name="mean")(x)
+        log_var = Linear(self.features, **types, name="log_var")(x)
+        return DiagonalGaussian(at_least_float32(mean), at_least_float32(log_var))

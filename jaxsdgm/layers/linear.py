@@ -1,0 +1,65 @@
+"""Affine maps and the multi-layer perceptron, with torch's initial values."""
+
+import math
+from collections.abc import Sequence
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax import Array
+
+from jaxsdgm.layers.dropout import RowDropout
+
+LEAKY_SLOPE = 0.01
+
+
+def leaky_relu(x: Array) -> Array:
+    """max(x, 0.01 x)."""
+    return nn.leaky_relu(x, LEAKY_SLOPE)
+
+
+def uniform_fan(fan: int) -> nn.initializers.Initializer:
+    """U(-1/sqrt(fan), 1/sqrt(fan)): what torch gives to Linear and recurrent tensors alike."""
+    bound = 1 / math.sqrt(fan)
+
+    def init(key: Array, shape: Sequence[int], dtype: Any = jnp.float32) -> Array:
+        return jax.random.uniform(key, shape, dtype, -bound, bound)
+
+    return init
+
+
+class Linear(nn.Module):
+    """y = x W + b with W `[in, features]`; weight and bias start in U(-1/sqrt(in), 1/sqrt(in))."""
+
+    features: int
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array) -> Array:
+        init = uniform_fan(x.shape[-1])
+        kernel = self.param("kernel", init, (x.shape[-1], self.features), self.param_dtype)
+        bias = self.param("bias", init, (self.features,), self.param_dtype)
+        x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
+        return x @ kernel + bias
+
+
+class MLP(nn.Module):
+    """Linear, LeakyReLU, ..., Linear; `features` are the widths of the layers (spec §3.6)."""
+
+    features: Sequence[int]
+    dropout: float = 0.0
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, row: Array, *, train: bool) -> Array:
+        """`x [b, d]`, row numbers `[b]` (for dropout of the input) to `[b, features[-1]]`."""
+        x = RowDropout(self.dropout)(x, row, train=train)
+        for i, width in enumerate(self.features):
+            x = leaky_relu(x) if i else x
+            layer = Linear(width, dtype=self.dtype, param_dtype=self.param_dtype, name=f"layer_{i}")
+            x = layer(x)
+        return x

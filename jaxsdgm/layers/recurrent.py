@@ -1,0 +1,140 @@
+"""LSTM and GRU with torch's parameterisation, length-aware, one scan for both directions.
+
+The input projections of all time steps are one matrix product outside the loop; the two directions
+of a bidirectional layer advance in the same loop as a leading axis of size two.
+"""
+
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from flax.linen.dtypes import promote_dtype
+from jax import Array
+
+from jaxsdgm.layers.dropout import RowDropout
+from jaxsdgm.layers.linear import uniform_fan
+
+
+def reverse_sequences(x: Array, lengths: Array) -> Array:
+    """`x [b, t, d]` with the first `lengths [b]` steps of each row in reverse; the rest stay."""
+    steps = jnp.arange(x.shape[1])
+    source = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return jnp.take_along_axis(x, source[..., None], axis=1)
+
+
+class BiLSTMLayer(nn.Module):
+    """One bidirectional LSTM layer.
+
+    Gates are stacked i, f, g, o and there are two bias vectors, as in torch, so that its weights
+    import by transposing: c' = s(f) c + s(i) tanh(g); h' = s(o) tanh(c'). Padding never enters the
+    recurrence: the backward direction starts at the last real token with a zero state.
+    """
+
+    hidden: int
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, lengths: Array) -> tuple[Array, Array]:
+        """`x [b, t, d]`, `lengths [b]` >= 1 -> outputs `[b, t, 2h]` (0 at padding), last `[b, 2h]`.
+
+        The last states are the forward one at the last real token and the backward one at step 0.
+        """
+        kernel_in = self._param("kernel_in", (2, x.shape[-1], 4 * self.hidden))
+        kernel_hidden = self._param("kernel_hidden", (2, self.hidden, 4 * self.hidden))
+        bias = self._param("bias_in", (2, 4 * self.hidden))
+        bias = bias + self._param("bias_hidden", (2, 4 * self.hidden))
+        x, kernel_in, kernel_hidden, bias = promote_dtype(
+            x, kernel_in, kernel_hidden, bias, dtype=self.dtype
+        )
+        both = jnp.stack([x, reverse_sequences(x, lengths)])  # 2 b t d
+        gates = jnp.einsum("sbtd,sdg->tsbg", both, kernel_in) + bias[:, None]  # t 2 b 4h
+        valid = (jnp.arange(x.shape[1])[:, None] < lengths)[:, None, :, None]  # t 1 b 1
+        outputs, last = _lstm_scan(gates, kernel_hidden, valid)  # t 2 b h, 2 b h
+        forward, backward = outputs.transpose(1, 2, 0, 3)
+        backward = reverse_sequences(backward, lengths)
+        return jnp.concatenate([forward, backward], -1), jnp.concatenate([last[0], last[1]], -1)
+
+    def _param(self, name: str, shape: tuple[int, ...]) -> Array:
+        return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)
+
+
+def _lstm_scan(gates: Array, kernel: Array, valid: Array) -> tuple[Array, Array]:
+    """The recurrence over `gates [t, 2, b, 4h]` (input part); returns `[t, 2, b, h]`, `[2, b, h]`."""
+
+    def cell(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> Any:
+        h, c = carry
+        gate, keep = inputs
+        gate = gate + jnp.einsum("sbh,shg->sbg", h, kernel)
+        i, f, g, o = jnp.split(gate, 4, axis=-1)
+        new_c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        new_h = jax.nn.sigmoid(o) * jnp.tanh(new_c)
+        carry = jnp.where(keep, new_h, h), jnp.where(keep, new_c, c)
+        return carry, jnp.where(keep, new_h, 0)
+
+    zero = jnp.zeros((*gates.shape[1:3], kernel.shape[1]), gates.dtype)
+    (last, _), outputs = jax.lax.scan(cell, (zero, zero), (gates, valid))
+    return outputs, last
+
+
+class BiLSTM(nn.Module):
+    """A stack of bidirectional layers with dropout between them (not after the last)."""
+
+    hidden: int
+    layers: int = 2
+    dropout: float = 0.0
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, x: Array, lengths: Array, row: Array, *, train: bool
+    ) -> tuple[Array, Array]:
+        """`x [b, t, d]`, row numbers `[b]` -> outputs of the top layer `[b, t, 2h]` and its last states `[b, 2h]`."""
+        last = x[:, 0]
+        for i in range(self.layers):
+            if i:
+                x = RowDropout(self.dropout)(x, row, train=train)
+            layer = BiLSTMLayer(
+                self.hidden, dtype=self.dtype, param_dtype=self.param_dtype, name=f"layer_{i}"
+            )
+            x, last = layer(x, lengths)
+        return x, last
+
+
+class GRU(nn.Module):
+    """One unidirectional GRU layer, gates stacked r, z, n with two biases as in torch.
+
+    n = tanh(W_in x + b_in + r (W_hn h + b_hn)); h' = (1 - z) n + z h.
+    """
+
+    hidden: int
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, state: Array) -> Array:
+        """`x [b, t, d]`, first state `[b, h]` -> states after every step `[b, t, h]`."""
+        init = uniform_fan(self.hidden)
+        shapes = {
+            "kernel_in": (x.shape[-1], 3 * self.hidden),
+            "kernel_hidden": (self.hidden, 3 * self.hidden),
+            "bias_in": (3 * self.hidden,),
+            "bias_hidden": (3 * self.hidden,),
+        }
+        params = [self.param(name, init, shape, self.param_dtype) for name, shape in shapes.items()]
+        x, state, kernel_in, kernel_hidden, bias_in, bias_hidden = promote_dtype(
+            x, state, *params, dtype=self.dtype
+        )
+
+        def cell(h: Array, gate: Array) -> tuple[Array, Array]:
+            r, z, n = jnp.split(gate, 3, axis=-1)
+            hidden_r, hidden_z, hidden_n = jnp.split(h @ kernel_hidden + bias_hidden, 3, axis=-1)
+            z = jax.nn.sigmoid(z + hidden_z)
+            n = jnp.tanh(n + jax.nn.sigmoid(r + hidden_r) * hidden_n)
+            h = (1 - z) * n + z * h
+            return h, h
+
+        gates = (x @ kernel_in + bias_in).swapaxes(0, 1)  # t b 3h
+        return jax.lax.scan(cell, state, gates)[1].swapaxes(0, 1)

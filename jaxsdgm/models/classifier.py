@@ -1,0 +1,80 @@
+"""The supervised baselines: a classifier on h or on a sample of z1 (spec §5)."""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from jaxsdgm import distributions as dist
+from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
+from jaxsdgm.layers.linear import MLP
+from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise, rows_of
+
+
+class Classifier(nn.Module):
+    """NXVAE-z1 (`features="z1"`) or NXVAE-h (`features="h"`): cross-entropy and nothing else."""
+
+    vocab_sizes: Mapping[str, int]
+    encoder_config: Mapping[str, Any]
+    n_classes: int
+    features: str = "z1"
+    latent: int = 300
+    classifier_hidden: int = 1024
+    classifier_dropout: float = 0.0
+    axis_name: str | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
+        self.posterior = GaussianHead(self.latent, self.axis_name, **types)
+        self.classifier = MLP(
+            (self.classifier_hidden, self.n_classes), self.classifier_dropout, **types
+        )
+
+    def initialise(self, ids: Array, lengths: Array, *, languages: tuple[str, ...]) -> None:
+        """Touches every parameter, the unused posterior of NXVAE-h too. For `init`."""
+        rows = rows_of(ids, lengths)
+        for language in languages:
+            features = self.features_of(rows, language=language, noise=no_noise, train=True)
+            self.classifier(features, rows["row"], train=True)
+            if self.features == "h":
+                self.posterior(features, rows["mask"], train=True)
+
+    def objective(
+        self,
+        batch: Batch,
+        *,
+        language: str,
+        hyper: Mapping[str, Array],
+        noise: Noise,
+        train: bool,
+    ) -> Groups:
+        """{"labelled": {"cross_entropy": [b], "loss": [b]}} in nats."""
+        rows = batch["labelled"]
+        features = self.features_of(rows, language=language, noise=noise, train=train)
+        logits = self.classifier(features, rows["row"], train=train)
+        loss = dist.cross_entropy(logits, rows["labels"])
+        return {"labelled": {"cross_entropy": loss, "loss": loss}}
+
+    def predict(self, ids: Array, lengths: Array, *, language: str) -> dict[str, Array]:
+        """log q(y | x) `[b, k]` and the features it was read from."""
+        rows = rows_of(ids, lengths)
+        features = self.features_of(rows, language=language, noise=no_noise, train=False)
+        logits = self.classifier(features, rows["row"], train=False)
+        return {"log_q": jax.nn.log_softmax(dist.at_least_float32(logits)), "z1": features}
+
+    def features_of(
+        self, rows: Mapping[str, Array], *, language: str, noise: Noise, train: bool
+    ) -> Array:
+        """What the classifier reads, `[b, d]`: h, or a sample (in evaluation the mean) of z1."""
+        inputs = rows["ids"], rows["lengths"], rows["row"]
+        h = self.encoder(*inputs, language=language, train=train)
+        if self.features == "h":
+            return h
+        q = self.posterior(h, rows["mask"], train=train)
+        return q.sample(noise("labelled_z1", rows["row"], (self.latent,))) if train else q.mean

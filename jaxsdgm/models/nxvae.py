@@ -1,0 +1,114 @@
+"""NXVAE: the non-parallel cross-lingual variational autoencoder (EACL 2021, §2.1; spec §4).
+
+One encoder shared by the languages, embeddings and a bag-of-words decoder for each, and a
+discriminator that tells the languages apart from h, which the encoder learns to deceive.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from jaxsdgm.distributions import DiagonalGaussian, binary_cross_entropy, kl
+from jaxsdgm.layers.decoders import BagOfWordsDecoder
+from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
+from jaxsdgm.layers.linear import MLP
+from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, rows_of
+
+
+class NXVAE(nn.Module):
+    """p(x | z) p(z) with q(z | x) on a shared BiLSTM; `vocab_sizes` names the languages in order.
+
+    `adversary` is "none", "separate" (the discriminator minimises its own loss on a constant h and
+    the encoder is trained against a constant discriminator, as the paper describes) or "reference"
+    (both losses into all parameters, what the paper's code did; only to compare with it).
+    `sample=False` decodes the mean of q, a deterministic autoencoder.
+    """
+
+    vocab_sizes: Mapping[str, int]
+    encoder_config: Mapping[str, Any]
+    latent: int = 300
+    discriminator_hidden: int = 1024
+    adversary: str = "separate"
+    sample: bool = True
+    axis_name: str | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
+        self.posterior = GaussianHead(self.latent, self.axis_name, **types)
+        self.decoders = {
+            language: BagOfWordsDecoder(size, self.latent, **types)
+            for language, size in self.vocab_sizes.items()
+        }
+        if self.adversary != "none":
+            self.discriminator = MLP((self.discriminator_hidden, 1), **types)
+
+    def initialise(self, ids: Array, lengths: Array) -> None:
+        """Touches every parameter; for `init` only."""
+        batch = {"sentences": rows_of(ids, lengths)}
+        hyper = {"kl_weight": jnp.ones(()), "kl_target": jnp.zeros(())}
+        for language in self.vocab_sizes:
+            self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
+
+    def encode(
+        self, rows: Mapping[str, Array], *, language: str, train: bool
+    ) -> tuple[Array, DiagonalGaussian]:
+        """h `[b, 2 hidden]` and q(z | x) `[b, z]`."""
+        inputs = rows["ids"], rows["lengths"], rows["row"]
+        h = self.encoder(*inputs, language=language, train=train)
+        return h, self.posterior(h, rows["mask"], train=train)
+
+    def objective(
+        self,
+        batch: Batch,
+        *,
+        language: str,
+        hyper: Mapping[str, Array],
+        noise: Noise,
+        train: bool,
+    ) -> Groups:
+        """Terms per sentence of one language, in nats: {"sentences": {name: [b]}}.
+
+        loss = NLL(x; z) + a |mean KL(q(z|x) || N(0, I)) - target| (+ discriminator and deceiver),
+        with a = hyper["kl_weight"] and a target that is 0 but for the "beta" schedule (spec §4.1).
+        `batch["sentences"]`: ids `[b, t]`, lengths `[b]`, mask `[b]`. In evaluation z is the mean
+        of q.
+        """
+        rows = batch["sentences"]
+        h, q = self.encode(rows, language=language, train=train)
+        z = q.sample(noise("z", rows["row"], (self.latent,))) if train and self.sample else q.mean
+        table = self.encoder.table(language)
+        reconstruction = self.decoders[language].nll(z, rows["ids"], table)
+        terms = {"reconstruction": reconstruction, "kl": kl(q)}
+        gap = terms["kl"] - hyper["kl_target"]
+        # |mean| is not a mean of terms: a common sign gives the same value and gradient
+        sign = jnp.sign(masked_mean(gap, rows["mask"], self.axis_name))
+        terms["loss"] = reconstruction + hyper["kl_weight"] * sign * gap
+        if self.adversary != "none":
+            terms.update(self._adversary(h, rows["row"], language))
+            terms["loss"] += terms["discriminator"] + terms["deceiver"]
+        return {"sentences": terms}
+
+    def _adversary(self, h: Array, row: Array, language: str) -> dict[str, Array]:
+        """BCE of the discriminator, whose target is 1 for the first language, and its opposite."""
+        target = float(language == next(iter(self.vocab_sizes)))
+        if self.adversary == "reference":
+            logits = frozen = self.discriminator(h, row, train=False)[..., 0]
+        else:
+            logits = self.discriminator(jax.lax.stop_gradient(h), row, train=False)[..., 0]
+            frozen = self._frozen_discriminator(h, row)
+        return {
+            "discriminator": binary_cross_entropy(logits, target),
+            "deceiver": binary_cross_entropy(frozen, 1 - target),
+        }
+
+    def _frozen_discriminator(self, h: Array, row: Array) -> Array:
+        """The discriminator's logits `[b]` with its parameters held constant."""
+        variables = jax.lax.stop_gradient(self.discriminator.variables)
+        return self.discriminator.clone(parent=None).apply(variables, h, row, train=False)[..., 0]

@@ -1,0 +1,349 @@
+"""M1+M2, the semi-supervised deep generative model of documents (EACL 2021, §3; spec §6).
+
+Generative model p(y) p(z2) p(z1 | z2, y) p(x | z1); inference q(z1 | x) q(y | z1) q(z2 | z1, y).
+The encoder and the posterior of z1 come from a pretrained NXVAE and are trained further.
+"""
+
+from collections.abc import Mapping
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from flax import linen as nn
+from jax import Array
+
+from jaxsdgm import distributions as dist
+from jaxsdgm.distributions import DiagonalGaussian
+from jaxsdgm.layers.decoders import DECODERS
+from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
+from jaxsdgm.layers.linear import MLP, Linear, leaky_relu
+from jaxsdgm.layers.normalization import MaskedBatchNorm
+from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, rows_of
+
+PRIOR_MOMENTUM = 0.01
+
+
+#: conditioning -> how y enters q(z2 | z1, y) and p(z1 | z2, y) (spec §6.1). "transadd" is what the
+#: paper's parameter counts say; "transconcat" embeds y first; with "gmix_transadd" y enters through
+#: a learned p(z2 | y) instead of p(z1 | z2).
+CONDITIONING = {
+    "transadd": ("add", "add"),
+    "concat": ("concat", "concat"),
+    "transconcat": ("concat", "concat"),
+    "gmix_transadd": ("add", "alone"),
+}
+
+
+class LabelledLatent(nn.Module):
+    """A Gaussian head on a latent and a label: q(z2 | z1, y) or p(z1 | z2, y) (spec §6.1).
+
+    `label` is "add": LeakyReLU(BatchNorm(z + Linear(y))); "concat": [z; y]; "alone": z.
+    """
+
+    features: int
+    label: str = "add"
+    axis_name: str | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, z: Array, y: Array, mask: Array, *, train: bool, groups: int = 1
+    ) -> DiagonalGaussian:
+        """`z [rows, z]`, label `y [rows, k]`, `mask [rows]` to a Gaussian `[rows, features]`."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        x = z
+        if self.label == "add":
+            norm = MaskedBatchNorm(self.axis_name, **types, name="norm")
+            x = z + Linear(z.shape[-1], **types, name="label_shift")(y)
+            x = leaky_relu(norm(x, mask, train=train, groups=groups))
+        elif self.label == "concat":
+            x = jnp.concatenate([z, y], -1)
+        head = GaussianHead(self.features, self.axis_name, **types, name="head")
+        return head(x, mask, train=train, groups=groups)
+
+
+class M1M2(nn.Module):
+    """M1+M2 with a bag-of-words or GRU decoder, trained end to end or layer-wise.
+
+    `vocab_sizes` names every language that has a decoder; embeddings exist for the languages that
+    the objective is called with. `decoder` is "bow" or "gru"; with None the model is the layer-wise
+    M1+M2 (spec §6.6), whose encoder is frozen and whose data are samples of z1.
+    p(y) is `label_proportions` (uniform where empty); with `label_prior="estimated"` it starts
+    uniform and follows the mean of q(y | x) over the unlabelled documents.
+    `unlabelled_chunk` documents share BatchNorm statistics, 0 for all of them.
+    `mean_label_kl` divides KL(q(y|x) || p(y)) by the number of classes, as the paper's code did;
+    only to compare with it.
+    """
+
+    vocab_sizes: Mapping[str, int]
+    encoder_config: Mapping[str, Any]
+    n_classes: int
+    latent: int = 300
+    classifier_hidden: int = 1024
+    classifier_dropout: float = 0.0
+    conditioning: str = "transadd"
+    decoder: str | None = "bow"
+    decoder_config: Mapping[str, Any] | None = None
+    tied: bool = False
+    label_prior: str = "fixed"
+    label_proportions: tuple[float, ...] = ()
+    unlabelled_chunk: int = 0
+    mean_label_kl: bool = False
+    axis_name: str | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    def setup(self) -> None:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        label_in_q, label_in_p = CONDITIONING[self.conditioning]
+        self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
+        self.posterior = GaussianHead(self.latent, self.axis_name, **types)
+        self.classifier = MLP(
+            (self.classifier_hidden, self.n_classes), self.classifier_dropout, **types
+        )
+        self.z2_posterior = LabelledLatent(self.latent, label_in_q, self.axis_name, **types)
+        self.z1_prior = LabelledLatent(self.latent, label_in_p, self.axis_name, **types)
+        if self.conditioning == "transconcat":
+            self.label_embedding = Linear(self.latent, **types)
+        if self.conditioning == "gmix_transadd":
+            self.z2_prior = GaussianHead(self.latent, self.axis_name, **types)
+        if self.decoder:
+            make, config = DECODERS[self.decoder], dict(self.decoder_config or {})
+            width = self.encoder.embedding
+            self.decoders = {
+                language: make(size, width, self.tied, **config, **types)
+                for language, size in self.vocab_sizes.items()
+            }
+        if self.label_prior == "estimated":
+            uniform = lambda: jnp.full(self.n_classes, 1 / self.n_classes, self.param_dtype)
+            self.prior = self.variable("batch_stats", "label_prior", uniform)
+
+    def initialise(self, ids: Array, lengths: Array, *, languages: tuple[str, ...]) -> None:
+        """Touches every parameter; embeddings for `languages` only. For `init`."""
+        rows = rows_of(ids, lengths)
+        batch = {"labelled": {**rows, "labels": jnp.zeros(len(ids), int)}, "unlabelled": rows}
+        hyper = {name: jnp.ones(()) for name in ("alpha", "kl_weight", "reconstruction_weight")}
+        for language in languages:
+            self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
+        if self.decoder:
+            z = jnp.zeros((len(ids), self.latent))
+            for language, decoder in self.decoders.items():
+                tied_table = self.encoder.table(language if language in languages else languages[0])
+                decoder.nll(z, ids % self.vocab_sizes[language], tied_table)
+
+    # -- densities -------------------------------------------------------------------------------
+
+    def encode(
+        self, ids: Array, lengths: Array, row: Array, *, language: str, train: bool
+    ) -> Array:
+        """h `[b, 2 hidden]`; constant, and without dropout, in the layer-wise model."""
+        train = train and self.decoder is not None
+        h = self.encoder(ids, lengths, row, language=language, train=train)
+        return h if self.decoder else jax.lax.stop_gradient(h)
+
+    def q_z1(self, h: Array, mask: Array, *, train: bool, groups: int = 1) -> DiagonalGaussian:
+        """q(z1 | x) `[b, z]`; frozen in the layer-wise model."""
+        if self.decoder:
+            return self.posterior(h, mask, train=train, groups=groups)
+        return self.posterior(h, mask, train=False).detached()
+
+    def log_q_y(self, z1: Array, row: Array, *, train: bool) -> Array:
+        """log q(y | z1) `[b, k]`."""
+        logits = self.classifier(z1, row, train=train)
+        return jax.nn.log_softmax(dist.at_least_float32(logits))
+
+    def log_p_y(self) -> Array:
+        """log p(y) `[k]`."""
+        uniform = (1 / self.n_classes,) * self.n_classes
+        if self.label_prior == "estimated":
+            return jnp.log(self.prior.value)
+        return jnp.log(jnp.asarray(self.label_proportions or uniform, float))
+
+    def nll(self, z1: Array, ids: Array, *, language: str) -> Array:
+        """- log p(x | z1) in nats, `[b]`."""
+        return self.decoders[language].nll(z1, ids, self.encoder.table(language))
+
+    # -- the bound -------------------------------------------------------------------------------
+
+    def given_label(
+        self,
+        q1: DiagonalGaussian,
+        z1: Array,
+        y: Array,
+        mask: Array,
+        noise: Array | None,
+        *,
+        train: bool,
+        groups: int = 1,
+    ) -> dict[str, Array]:
+        """The terms of z1 and z2 for known labels, `[rows]` each (spec §6.2, §6.6).
+
+        kl_z2 = KL(q(z2|z1,y) || p(z2)), N(0,I) or learned given y; kl_z1 = KL(q(z1|x) || p(z1|z2,y)) with one sample of z2,
+        or - log p(z1|z2,y) at the sample of z1 where the encoder is frozen. `noise=None`: means.
+        """
+        mode = {"train": train, "groups": groups}
+        p2 = self.z2_prior(y, mask, **mode) if self.conditioning == "gmix_transadd" else None
+        y = self._label_input(y)
+        q2 = self.z2_posterior(z1, y, mask, **mode)
+        z2 = q2.mean if noise is None else q2.sample(noise)
+        p1 = self.z1_prior(z2, y, mask, **mode)
+        kl_z1 = dist.kl(q1, p1) if self.decoder else -dist.log_prob(p1, z1)
+        return {"kl_z1": kl_z1, "kl_z2": dist.kl(q2, p2)}
+
+    def over_labels(
+        self,
+        q1: DiagonalGaussian,
+        z1: Array,
+        log_q: Array,
+        mask: Array,
+        noise: Array | None,
+        *,
+        train: bool,
+        groups: int = 1,
+    ) -> dict[str, Array]:
+        """`given_label` in expectation over q(y | z1), `[b]` each; only z2 and z1's prior repeat.
+
+        Rows are document-major, label-minor (spec §6.3): row = document * k + y.
+        """
+        b, k = log_q.shape
+        y = jnp.tile(jnp.eye(k, dtype=z1.dtype), (b, 1))  # b*k k
+        terms = self.given_label(
+            q1.repeat(k),
+            jnp.repeat(z1, k, axis=0),
+            y,
+            jnp.repeat(mask, k),
+            noise,
+            train=train,
+            groups=groups,
+        )
+        return {name: dist.expectation(log_q, x.reshape(b, k)) for name, x in terms.items()}
+
+    def objective(
+        self,
+        batch: Batch,
+        *,
+        language: str,
+        hyper: Mapping[str, Array],
+        noise: Noise,
+        train: bool,
+    ) -> Groups:
+        """Terms per document in nats: {"labelled": ..., "unlabelled": ...} (spec §6.2-6.4).
+
+        labelled:   loss = w NLL + v (kl_z1 + kl_z2) - log p(y) + alpha cross_entropy
+        unlabelled: loss = w NLL + v (kl_z1 + kl_z2) + KL(q(y|x) || p(y))
+        with alpha, v, w the hyperparameters alpha, kl_weight, reconstruction_weight. The layer-wise
+        model has no NLL. `batch[group]`: ids `[b, t]`, lengths `[b]`, mask `[b]`, and labels `[b]`
+        of the labelled rows. Either group may be absent. All documents pass the encoder as one
+        batch; each group has BatchNorm statistics of its own.
+        """
+        parts = [batch[group] for group in ("labelled", "unlabelled") if group in batch]
+        inputs = (jnp.concatenate([rows[x] for rows in parts]) for x in ("ids", "lengths", "row"))
+        h = self.encode(*inputs, language=language, train=train)
+        arguments = {"language": language, "hyper": hyper, "noise": noise, "train": train}
+        groups, start = {}, 0
+        for group, method in (("labelled", self._labelled), ("unlabelled", self._unlabelled)):
+            if group in batch:
+                stop = start + len(batch[group]["ids"])
+                groups[group] = method(h[start:stop], batch[group], **arguments)
+                start = stop
+        return groups
+
+    def _labelled(
+        self,
+        h: Array,
+        rows: Mapping[str, Array],
+        *,
+        language: str,
+        hyper: Mapping[str, Array],
+        noise: Noise,
+        train: bool,
+    ) -> dict[str, Array]:
+        q1 = self.q_z1(h, rows["mask"], train=train)
+        row, shape = rows["row"], (self.latent,)
+        z1 = q1.sample(noise("labelled_z1", row, shape)) if train else q1.mean
+        log_q = self.log_q_y(z1, row, train=train)
+        y = jax.nn.one_hot(rows["labels"], self.n_classes, dtype=z1.dtype)
+        noise_z2 = noise("labelled_z2", row, shape) if train else None
+        terms = self.given_label(q1, z1, y, rows["mask"], noise_z2, train=train)
+        terms["log_prior_y"] = self.log_p_y()[rows["labels"]]
+        terms["cross_entropy"] = -(y * log_q).sum(-1)
+        bound = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"]) - terms["log_prior_y"]
+        if self.decoder:
+            terms["reconstruction"] = self.nll(z1, rows["ids"], language=language)
+            bound += hyper["reconstruction_weight"] * terms["reconstruction"]
+        return {**terms, "loss": bound + hyper["alpha"] * terms["cross_entropy"]}
+
+    def _unlabelled(
+        self,
+        h: Array,
+        rows: Mapping[str, Array],
+        *,
+        language: str,
+        hyper: Mapping[str, Array],
+        noise: Noise,
+        train: bool,
+    ) -> dict[str, Array]:
+        b, mask = len(h), rows["mask"]
+        chunk = self.unlabelled_chunk if train and self.unlabelled_chunk else b
+        groups, missing = -(-b // chunk), -b % chunk
+        h = jnp.pad(h, ((0, missing), (0, 0)))
+        mask, row = jnp.pad(mask, (0, missing)), jnp.pad(rows["row"], (0, missing))
+        q1 = self.q_z1(h, mask, train=train, groups=groups)
+        z1 = q1.sample(noise("unlabelled_z1", row, (self.latent,))) if train else q1.mean
+        log_q = self.log_q_y(z1, row, train=train)
+        noise_z2 = None
+        if train:
+            noise_z2 = noise("unlabelled_z2", row, (self.n_classes, self.latent))
+            noise_z2 = noise_z2.reshape(-1, self.latent)
+        terms = self.over_labels(q1, z1, log_q, mask, noise_z2, train=train, groups=groups)
+        terms = {name: values[:b] for name, values in terms.items()}
+        z1, log_q = z1[:b], log_q[:b]
+        terms["kl_y"] = dist.categorical_kl(log_q, self.log_p_y())
+        if self.mean_label_kl:
+            terms["kl_y"] /= self.n_classes
+        if train and self.label_prior == "estimated":
+            self._move_prior(log_q, rows["mask"])
+        bound = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"])
+        if not self.decoder:  # entropy, not a divergence: the terms given y hold - log p(y)
+            return {**terms, "loss": bound + dist.categorical_kl(log_q, self.log_p_y())}
+        terms["reconstruction"] = self.nll(z1, rows["ids"], language=language)
+        bound += hyper["reconstruction_weight"] * terms["reconstruction"]
+        return {**terms, "loss": bound + terms["kl_y"]}
+
+    def _move_prior(self, log_q: Array, mask: Array) -> None:
+        """p(y) moves towards the mean of q(y | x): the M step of expectation maximisation."""
+        if self.is_initializing():
+            return
+        mean = jax.vmap(lambda q: masked_mean(q, mask, self.axis_name), 1)(jnp.exp(log_q))
+        mean = jax.lax.stop_gradient(mean).astype(self.prior.value.dtype)
+        self.prior.value = (1 - PRIOR_MOMENTUM) * self.prior.value + PRIOR_MOMENTUM * mean
+
+    # -- what is read off a trained model ---------------------------------------------------------
+
+    def predict(self, ids: Array, lengths: Array, *, language: str) -> dict[str, Array]:
+        """log q(y | x) `[b, k]` at the mean of q(z1 | x), with the means of z1 and of z2."""
+        rows = rows_of(ids, lengths)
+        mask, row = rows["mask"], rows["row"]
+        z1 = self.q_z1(self.encode(ids, lengths, row, language=language, train=False), mask, train=False).mean
+        log_q = self.log_q_y(z1, row, train=False)
+        y = self._label_input(jax.nn.one_hot(log_q.argmax(-1), self.n_classes, dtype=z1.dtype))
+        z2 = self.z2_posterior(z1, y, mask, train=False).mean
+        return {"log_q": log_q, "z1": z1, "z2": z2}
+
+    def imagine(self, z2: Array, y: Array) -> Array:
+        """The mean of p(z1 | z2, y) `[b, z]`: what generation decodes (spec §10)."""
+        return self.z1_prior(z2, self._label_input(y), jnp.ones(len(z2)), train=False).mean
+
+    def _label_input(self, y: Array) -> Array:
+        return self.label_embedding(y) if self.conditioning == "transconcat" else y
+
+    def word_logits(self, z1: Array, *, language: str) -> Array:
+        """Unnormalised log-probabilities of the vocabulary `[b, v]` (bag of words)."""
+        return self.decoders[language].logits(z1, self.encoder.table(language))
+
+    def next_word(
+        self, z1: Array, token: Array, state: Array | None, *, language: str
+    ) -> tuple[Array, Array]:
+        """One step of the GRU decoder: logits `[b, v]` and the new state."""
+        return self.decoders[language].step(z1, token, state, self.encoder.table(language))

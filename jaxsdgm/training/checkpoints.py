@@ -1,0 +1,99 @@
+"""Checkpoints of a run through orbax: atomic, asynchronous, checked before they are used."""
+
+import json
+from pathlib import Path
+from typing import Any
+
+import jax
+import orbax.checkpoint as ocp
+
+from jaxsdgm import __version__
+from jaxsdgm.errors import UserError
+
+
+class Checkpoints:
+    """Steps of one run below `workdir/checkpoints`; the newest two are kept.
+
+    A checkpoint holds the state, the best parameters and a JSON of the config, the tokenizers'
+    digests, the library's version and whatever else the loop wants back.
+    """
+
+    def __init__(self, workdir: Path, about: dict[str, Any]) -> None:
+        options = ocp.CheckpointManagerOptions(max_to_keep=2)
+        self.folder = workdir.absolute() / "checkpoints"
+        self.manager = ocp.CheckpointManager(self.folder, options=options)
+        self.about = {**about, "jaxsdgm": __version__}
+
+    def save(self, step: int, tree: Any, notes: dict[str, Any]) -> None:
+        """Starts writing; an earlier write is waited for."""
+        state = ocp.args.StandardSave(tree)
+        about = ocp.args.JsonSave({**self.about, **notes})
+        self.manager.save(step, args=ocp.args.Composite(state=state, about=about))
+
+    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
+        """The newest checkpoint as the pytree `like` and its JSON, or None where there is none."""
+        step = self.manager.latest_step()
+        if step is None:
+            return None
+        tree = _restore(self.manager, self.folder / str(step), step, like)
+        about = self.manager.restore(step, args=ocp.args.Composite(about=ocp.args.JsonRestore()))
+        return tree, about["about"]
+
+    def close(self) -> None:
+        """Waits for the last write."""
+        self.manager.close()
+
+
+def _restore(manager: ocp.CheckpointManager, folder: Path, step: int, like: Any) -> Any:
+    target = jax.tree.map(ocp.utils.to_shape_dtype_struct, like)
+    try:
+        args = ocp.args.Composite(state=ocp.args.StandardRestore(target))
+        return manager.restore(step, args=args)["state"]
+    except Exception as error:  # orbax and tensorstore raise many kinds for one cause
+        reason = _first_line(error)
+        raise UserError(
+            f"{folder}: the checkpoint does not fit this run or is damaged ({reason}); use the "
+            "config that wrote it, delete this folder to go back to the one before, or start with "
+            "another --workdir"
+        ) from error
+
+
+def _first_line(error: Exception) -> str:
+    return (str(error).strip() or repr(error)).splitlines()[0][:200]
+
+
+def load_pretrained(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], Path]:
+    """Best parameters of a finished or running stage: (variables, about, its workdir).
+
+    `path` is the stage's workdir, its `checkpoints` folder or one step in it.
+    """
+    path = Path(path).expanduser().absolute()
+    if not path.exists():
+        raise UserError(
+            f"config.pretrained: {path} does not exist; give the workdir of a pretraining run"
+        )
+    wanted = None
+    if path.name.isdigit() and path.parent.name == "checkpoints":
+        wanted, path = int(path.name), path.parent
+    workdir = path.parent if path.name == "checkpoints" else path
+    folder = workdir / "checkpoints"
+    if not folder.is_dir():
+        raise UserError(f"config.pretrained: {workdir} holds no checkpoints folder; is it a workdir?")
+    with ocp.CheckpointManager(folder) as manager:
+        step = manager.latest_step() if wanted is None else wanted
+        if step is None:
+            raise UserError(f"config.pretrained: {folder} holds no finished checkpoint yet")
+        try:
+            args = ocp.args.Composite(
+                state=ocp.args.StandardRestore(), about=ocp.args.JsonRestore()
+            )
+            restored = manager.restore(step, args=args)
+        except Exception as error:  # orbax and tensorstore raise many kinds for one cause
+            reason = _first_line(error)
+            raise UserError(
+                f"{folder / str(step)}: cannot be read ({reason}); it may be truncated: delete it "
+                "to use the one before, or run the pretraining command again"
+            ) from error
+    best = restored["state"]["best"]
+    variables = {"params": best["params"], "batch_stats": best["batch_stats"]}
+    return variables, json.loads(json.dumps(restored["about"])), workdir

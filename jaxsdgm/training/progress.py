@@ -1,0 +1,109 @@
+"""What a run writes while it runs: metrics.jsonl, TensorBoard events, one line of progress."""
+
+import json
+import logging
+import math
+import os
+import sys
+import time
+from pathlib import Path
+from typing import Any
+
+from jaxsdgm.errors import UserError
+
+log = logging.getLogger("jaxsdgm")
+
+
+def configure_logging(workdir: Path) -> None:
+    """Messages of the library to the terminal and to `workdir/log.txt`."""
+    log.setLevel(logging.INFO)
+    log.propagate = False
+    for handler in list(log.handlers):
+        log.removeHandler(handler)
+        handler.close()
+    form = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
+    for handler in (
+        logging.StreamHandler(sys.stderr),
+        logging.FileHandler(workdir / "log.txt", encoding="utf-8"),
+    ):
+        handler.setFormatter(form)
+        log.addHandler(handler)
+
+
+def duration(seconds: float) -> str:
+    """12 s, 3 min 05 s or 2 h 10 min."""
+    seconds = round(seconds)
+    if seconds < 60:
+        return f"{seconds} s"
+    if seconds < 3600:
+        return f"{seconds // 60} min {seconds % 60:02} s"
+    return f"{seconds // 3600} h {seconds % 3600 // 60:02} min"
+
+
+def read_metrics(path: Path) -> list[dict[str, Any]]:
+    """The complete rows of a metrics.jsonl; a line cut short by a kill is left out."""
+    rows = []
+    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+        try:
+            rows.append(json.loads(line))
+        except json.JSONDecodeError:
+            break
+    return rows
+
+
+def write_atomically(path: Path, text: str) -> None:
+    """The file is the old one or the new one, never half of it."""
+    temporary = path.with_name(f".{path.name}.{os.getpid()}")
+    temporary.write_text(text, encoding="utf-8")
+    temporary.replace(path)
+
+
+class MetricsWriter:
+    """Appends one JSON object per evaluation; forgets rows after the step a run resumes from."""
+
+    def __init__(self, workdir: Path, *, resume_step: int, tensorboard: bool = False) -> None:
+        self.path = workdir / "metrics.jsonl"
+        kept = [row for row in read_metrics(self.path) if row["step"] <= resume_step]
+        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        self.events = _events(workdir) if tensorboard else None
+
+    def write(self, row: dict[str, Any]) -> None:
+        """One row; it has a "step"."""
+        with self.path.open("a", encoding="utf-8") as file:
+            file.write(json.dumps(row) + "\n")
+        if self.events:
+            for name, value in row.items():
+                self.events.add_scalar(name, value, row["step"])
+            self.events.flush()
+
+
+def _events(workdir: Path) -> Any:
+    try:
+        from tensorboardX import SummaryWriter
+    except ImportError as error:
+        raise UserError(
+            "config.tensorboard needs tensorboardX: pip install 'jaxsdgm[tensorboard]'"
+        ) from error
+    return SummaryWriter(str(workdir / "tensorboard"))
+
+
+class Progress:
+    """A line with throughput and remaining time, at most every few seconds."""
+
+    def __init__(self, name: str, total: int, *, seconds: float = 5.0) -> None:
+        self.name, self.total, self.seconds = name, total, seconds
+        self.started, self.first, self.last = time.monotonic(), None, -math.inf
+
+    def report(self, step: int, examples_per_second: float, message: str) -> None:
+        """Says where the run is; `step` of `total` counts as the share that is done."""
+        now = time.monotonic()
+        if self.first is None:
+            self.first = step, now
+        if now - self.last < self.seconds and step < self.total:
+            return
+        self.last = now
+        done, since = step - self.first[0], now - self.first[1]
+        remaining = since / done * (self.total - step) if done > 0 else math.nan
+        left = "" if math.isnan(remaining) else f" | at most {duration(remaining)} left"
+        rate = f"{examples_per_second:,.0f} documents/s"
+        log.info("%s: step %d/%d | %s | %s%s", self.name, step, self.total, message, rate, left)

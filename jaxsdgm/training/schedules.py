@@ -1,0 +1,37 @@
+"""Weights that change with the step: pure functions of it, traceable."""
+
+from typing import Any
+
+import jax.numpy as jnp
+from jax import Array
+
+
+def constant(step: Any, *, value: float) -> Array:
+    """`value` at every step."""
+    return jnp.full(jnp.shape(step), value)
+
+
+def linear(step: Any, *, warmup: int) -> Array:
+    """min(1, step / warmup)."""
+    return jnp.minimum(1.0, step / warmup)
+
+
+def sigmoid(step: Any, *, slope: float, middle: float) -> Array:
+    """1 / (1 + exp(-slope (step - middle)))."""
+    return 1 / (1 + jnp.exp(-slope * (step - middle)))
+
+
+def cyclic(step: Any, *, period: int) -> Array:
+    """A ramp from 0 to 1 over one period, then 1 for one period, and again (spec §6.7)."""
+    step = jnp.asarray(step)
+    rising = (step // period) % 2 == 0
+    return jnp.where(rising, (step % period) / period, 1.0)
+
+
+def ramp(step: Any, *, end: float, steps: int) -> Array:
+    """end * step / steps: the growing KL target of the "beta" kind (spec §4.1)."""
+    return end * jnp.asarray(step) / steps
+
+
+#: kind -> weight of a KL term at a step
+KL_WEIGHTS = {"constant": constant, "linear": linear, "sigmoid": sigmoid, "cyclic": cyclic}

@@ -1,0 +1,82 @@
+"""One update of the parameters, and the scan over many of them."""
+
+from collections.abc import Callable, Mapping
+from typing import Any
+
+import jax
+import optax
+from jax import Array
+
+from jaxsdgm.training.state import TrainState
+
+#: masked mean of [b] over the rows that count; given by the caller, which knows the model's terms
+Objective = Callable[..., tuple[dict[str, dict[str, Array]], Any]]
+Step = Callable[[TrainState, Any, str], tuple[TrainState, dict[str, Array]]]
+
+
+def make_step(
+    objective: Objective,
+    optimizer: optax.GradientTransformation,
+    *,
+    schedule: Callable[[dict[str, Array], Array], dict[str, Array]] = lambda hyper, step: hyper,
+    axis_name: str | None = None,
+) -> Step:
+    """The update `(state, batch, phase) -> (state, metrics)`.
+
+    `objective(params, batch_stats, batch, phase=, hyper=, key=)` returns the masked means of its
+    terms, {group: {term: scalar}}, and new batch statistics; the loss is the sum of the groups'
+    terms "loss". `schedule` maps the hyperparameters to those in force at a step. With `axis_name`
+    the step runs under `pmap`, where the gradient of a global mean is the mean of the devices'
+    gradients.
+    """
+
+    def step(state: TrainState, batch: Any, phase: str) -> tuple[TrainState, dict[str, Array]]:
+        key = jax.random.fold_in(state.key, state.step)
+        hyper = schedule(state.hyper, state.step)
+
+        def loss_fn(params: Any) -> tuple[Array, Any]:
+            means, stats = objective(
+                params, state.batch_stats, batch, phase=phase, hyper=hyper, key=key
+            )
+            return sum(terms["loss"] for terms in means.values()), (means, stats)
+
+        (loss, (means, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        if axis_name:
+            grads = jax.lax.pmean(grads, axis_name)
+        updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
+        rate = -hyper["learning_rate"]
+        params = jax.tree.map(lambda p, u: p + (rate * u).astype(p.dtype), state.params, updates)
+        metrics = {f"{group}/{k}": x for group, terms in means.items() for k, x in terms.items()}
+        metrics.update({"loss": loss, "gradient_norm": optax.global_norm(grads)})
+        state = state.replace(
+            step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state
+        )
+        return state, metrics
+
+    return step
+
+
+def gather(data: Mapping[str, Array], rows: Mapping[str, Array]) -> dict[str, Array]:
+    """The documents `[n, ...]` that a plan's `index [b]` picks, with its mask and row numbers."""
+    picked = {name: values[rows["index"]] for name, values in data.items()}
+    return {**picked, "mask": rows["mask"], "row": rows["row"]}
+
+
+def make_run(step: Step) -> Callable[..., tuple[TrainState, dict[str, dict[str, Array]]]]:
+    """`run(state, data, plan) -> (state, metrics)`: a scan over the steps of a plan.
+
+    `data` is {phase: {name: [n, ...]}} on the device, `plan` {phase: {group: {name: [s, b]}}}. Each
+    step of the scan makes one update per phase, in order; metrics come back as {phase: {name: [s]}}.
+    """
+
+    def run(state: TrainState, data: Any, plan: Any) -> tuple[TrainState, dict[str, Any]]:
+        def body(state: TrainState, slices: Any) -> tuple[TrainState, dict[str, Any]]:
+            metrics = {}
+            for phase in plan:
+                batch = {group: gather(data[phase], rows) for group, rows in slices[phase].items()}
+                state, metrics[phase] = step(state, batch, phase)
+            return state, metrics
+
+        return jax.lax.scan(body, state, plan)
+
+    return run
