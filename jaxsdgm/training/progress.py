@@ -16,6 +16,7 @@ log = logging.getLogger("jaxsdgm")
 
 def configure_logging(workdir: Path) -> None:
     """Messages of the library to the terminal and to `workdir/log.txt`."""
+    logging.getLogger("absl").setLevel(logging.WARNING)  # orbax reports every file it writes
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in list(log.handlers):

@@ -45,6 +45,8 @@ def create_state(
     hyper: Mapping[str, float],
 ) -> TrainState:
     """Step 0. `optimizer` yields directions; a step moves by -hyper["learning_rate"] of them."""
+    # copies, since a run donates its state and a table may stand in two places
+    variables = jax.tree.map(lambda x: jnp.array(x, copy=True), dict(variables))
     params = variables["params"]
     return TrainState(
         step=jnp.zeros((), jnp.int32),
@@ -60,8 +62,8 @@ def nothing_yet(state: TrainState, *, maximise: bool) -> Best:
     """The bookkeeping before the first evaluation, which always improves."""
     copy = lambda tree: jax.tree.map(jnp.copy, tree)
     worst = jnp.asarray(-jnp.inf if maximise else jnp.inf, jnp.float32)
-    zero = jnp.zeros((), jnp.int32)
-    return Best(copy(state.params), copy(state.batch_stats), worst, zero, zero)
+    step, failures = jnp.zeros((), jnp.int32), jnp.zeros((), jnp.int32)  # apart: donated later
+    return Best(copy(state.params), copy(state.batch_stats), worst, step, failures)
 
 
 def compare(

@@ -1,0 +1,139 @@
+"""The fields that every config shares, with the paper's values (spec §12)."""
+
+from ml_collections import ConfigDict
+
+
+def _shared() -> ConfigDict:
+    config = ConfigDict()
+    config.name = ""
+    # Which job: pretrain or classify.
+    config.experiment = ""
+    config.seed = 0
+    # Workdir (or checkpoints folder, or one step in it) of the stage before; "" for random values.
+    config.pretrained = ""
+    # Data parallelism over the local devices: jit or pmap.
+    config.parallel = "jit"
+    # Matrix products in float32 or bfloat16; parameters stay float32.
+    config.dtype = "float32"
+    # Write TensorBoard event files as well.
+    config.tensorboard = False
+    config.learning_rate = 5e-4
+
+    config.data = ConfigDict()
+    # Where the files are.
+    config.data.dir = ""
+    # Two languages, the first one's label is 1 for the discriminator.
+    config.data.languages = ("en", "de")
+    # How text becomes words: lower, words, europarl (see jaxsdgm.data.tokenizers).
+    config.data.normaliser = "europarl"
+    # Most frequent words kept, by language.
+    config.data.vocab_size = ConfigDict({"en": 40_000, "de": 50_000, "fr": 50_000})
+
+    config.model = ConfigDict()
+    config.model.embedding = 300
+    config.model.hidden = 600
+    config.model.layers = 2
+    config.model.dropout = 0.2
+    # One vector per document from the BiLSTM: last (the paper), mean or max.
+    config.model.pooling = "last"
+    config.model.latent = 300
+
+    config.training = ConfigDict()
+    # Evaluations without improvement before the run stops; 0: never.
+    config.training.patience = 0
+    config.training.min_delta = 0.0
+    config.training.checkpoint_seconds = 60.0
+    return config
+
+
+def pretraining() -> ConfigDict:
+    """NXVAE on two languages (spec §4)."""
+    config = _shared()
+    config.experiment = "pretrain"
+    config.data.source = "europarl"
+    config.data.batch_size = 128
+    # Tokens kept of a sentence; 0: the median length of the training sentences.
+    config.data.max_length = 0
+    config.data.dev_lines = 13_995
+
+    # Language discriminator: none, separate (as the paper says), reference (as its code did).
+    config.model.adversary = "separate"
+    config.model.discriminator_hidden = 1024
+    # KL weight: fixed, deterministic (z is the mean, no KL), sigmoid, linear, cyclic, or beta
+    # (a growing target).
+    config.model.kl = ConfigDict()
+    config.model.kl.kind = "fixed"
+    config.model.kl.weight = 0.1
+    config.model.kl.slope = 5e-5
+    config.model.kl.middle_epochs = 4
+    config.model.kl.warmup = 10_000
+    config.model.kl.period = 10_000
+    config.model.kl.capacity = 10.0
+    config.model.kl.epochs = 500
+
+    # A step is one update per language.
+    config.training.max_steps = 1_000_000
+    config.training.eval_every = 2_000
+    config.training.patience = 5
+    config.training.min_delta = 0.25
+    return config
+
+
+def classification() -> ConfigDict:
+    """M1+M2 or a supervised twin (spec §5, §6, §8)."""
+    config = _shared()
+    config.experiment = "classify"
+    # Seeds, of labelled draw and initialisation alike, one after the other.
+    config.trials = 1
+    # Learning rate of encoder and posterior of z1, relative to the rest.
+    config.encoder_rate = 1.0
+
+    config.data.source = "mldoc"
+    config.data.language = "en"
+    # Empty: the source's own, in its order.
+    config.data.label_names = ()
+    # MLDoc: 1000, 2000, 5000 or 10000.
+    config.data.train_size = 1000
+    # Own tables (source files): .tsv, .csv, .jsonl or .parquet, and their columns.
+    config.data.train, config.data.dev, config.data.test = "", "", ""
+    config.data.text, config.data.label = "text", "label"
+    config.data.normaliser = "lower"
+    # Labelled documents in all; 0: every document of the training file.
+    config.data.n_labels = 32
+    # Which ones: paper (first of each class in proportion) or stratified (a seeded draw).
+    config.data.subset = "paper"
+    config.data.subset_seed = 0
+    # Unlabelled text besides the rest of the training file: "" for none, rest (the Debian corpus's
+    # further documents), or a text file with a document a line.
+    config.data.unlabelled = ""
+    # Labelled documents per step; 0: all.
+    config.data.batch_size = 16
+    # Unlabelled documents per step; 0: all of them in each pass over the labelled ones.
+    config.data.unlabelled_size = 0
+    config.data.max_length = 200
+
+    # System: m1m2, nxvae_z1 or nxvae_h.
+    config.model.system = "m1m2"
+    # Decoder: bow, gru, or none (layer-wise M1+M2, frozen encoder).
+    config.model.decoder = "bow"
+    config.model.gru = ConfigDict({"inputs": 100, "hidden": 50})
+    config.model.tied = False
+    # How y meets z1 and z2: transadd, concat, transconcat, gmix_transadd.
+    config.model.conditioning = "transadd"
+    config.model.classifier_hidden = 1024
+    config.model.classifier_dropout = 0.0
+    # Weight of the cross-entropy: beta (Nl + Nu) / Nl (scaled) or beta (plain).
+    config.model.alpha_rule = "scaled"
+    config.model.beta = 0.2
+    config.model.kl_weight = 1.0
+    config.model.reconstruction_weight = 1.0
+    # p(y): uniform, labelled (proportions of the labelled documents), estimated (from q(y|x)).
+    config.model.label_prior = "uniform"
+    # Unlabelled documents that share BatchNorm statistics; 0: all of a step.
+    config.model.unlabelled_chunk = 0
+
+    config.training.max_steps = 40_000
+    # Steps between evaluations; 0: one pass over the labelled documents.
+    config.training.eval_every = 0
+    config.training.patience = 1000
+    return config

@@ -1,0 +1,37 @@
+"""M1+M2+BOW or a twin on Debian's package descriptions, from a few labels.
+
+    python -m jaxsdgm.main --config=configs/debian_classify.py:en,32,bow \
+        --config.data.dir=data/debian --config.pretrained=RUN_OF_debian_nxvae
+
+The argument is language, labels and decoder (bow, gru, none) or twin (nxvae_z1, nxvae_h).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(argument: str = "en,32,bow") -> ConfigDict:
+    language, n_labels, decoder = argument.split(",")
+    config = common.classification()
+    config.name = f"debian_{language}_{n_labels}_{decoder}"
+    config.data.source = "debian"
+    config.data.language = language
+    config.data.n_labels = int(n_labels)
+    config.data.subset = "stratified"
+    config.data.max_length = 96
+    config.data.batch_size = 0
+    config.data.unlabelled_size = 96
+    config.model.embedding = config.model.latent = config.model.hidden = 64
+    config.model.layers = 1
+    config.model.classifier_hidden = 128
+    config.model.alpha_rule = "plain"
+    config.model.beta = 300.0
+    if decoder in ("nxvae_z1", "nxvae_h"):
+        config.model.system = decoder
+    else:
+        config.model.decoder = decoder
+    config.training.max_steps = 300
+    config.training.eval_every = 50
+    config.training.patience = 0
+    return config

@@ -1,0 +1,30 @@
+"""NXVAE on Debian's translated package descriptions, at a size for two cores.
+
+    python -m jaxsdgm.data.debian --out data/debian
+    python -m jaxsdgm.main --config=configs/debian_nxvae.py:de-en --config.data.dir=data/debian
+
+The argument is the language pair (de-en, fr-en).
+"""
+
+from ml_collections import ConfigDict
+
+from configs import common
+
+
+def get_config(pair: str = "de-en") -> ConfigDict:
+    config = common.pretraining()
+    config.name = f"debian_nxvae_{pair}"
+    config.learning_rate = 2e-3
+    config.data.source = "debian"
+    config.data.languages = tuple(pair.split("-"))
+    config.data.normaliser = "words"
+    config.data.vocab_size = ConfigDict(dict.fromkeys(config.data.languages, 10_000))
+    config.data.batch_size = 96
+    config.data.max_length = 24
+    config.data.dev_lines = 2_000
+    config.model.embedding = config.model.latent = config.model.hidden = 64
+    config.model.layers = 1
+    config.model.adversary = "none"
+    config.training.max_steps = 3_000
+    config.training.eval_every = 250
+    return config

@@ -1,0 +1,310 @@
+"""Pretraining of NXVAE on two languages' sentences that need not be parallel (spec §4)."""
+
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+from jax import Array
+from ml_collections import ConfigDict
+
+from jaxsdgm.data.batches import PretrainingPlan
+from jaxsdgm.data.europarl import PretrainText
+from jaxsdgm.data.sources import load_pretraining
+from jaxsdgm.data.tokenizers import WordTokenizer
+from jaxsdgm.errors import UserError
+from jaxsdgm.evaluation.latents import active_units, collapse_warnings
+from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
+from jaxsdgm.evaluation.report import write_report
+from jaxsdgm.experiments import setup
+from jaxsdgm.models.nxvae import NXVAE
+from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise, rows_of
+from jaxsdgm.training import schedules
+from jaxsdgm.training.loop import Fit, Schedule, Task, fit
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.progress import log
+from jaxsdgm.training.state import adam, create_state, reference_adversarial_adam
+from jaxsdgm.training.step import make_run, make_step
+
+Encoded = dict[str, dict[str, np.ndarray]]  # {language: {"ids": [n, t], "lengths": [n]}}
+
+
+def run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+    """Trains NXVAE, or goes on where it stopped; returns and writes results.json."""
+    setup.start_workdir(config, workdir)
+    if results := setup.finished(workdir):
+        return results
+    texts = load_pretraining(config.data, workdir / "text")
+    tokenizers = make_tokenizers(config, texts, workdir / "tokenizer")
+    train, dev = encode(config, texts, tokenizers)
+    parallel = Parallel(config.parallel)
+    sizes = {language: t.vocab_size for language, t in tokenizers.items()}
+    model = build(config, sizes, axis_name=parallel.axis_name)
+    task, state = make_task(config, model, train, dev, parallel)
+    about = {"config": setup.as_json(config), "kind": "pretrain"}
+    about["tokenizers"] = {language: t.digest for language, t in tokenizers.items()}
+    result = fit(
+        task,
+        state,
+        schedule=Schedule(**config.training),
+        parallel=parallel,
+        workdir=workdir,
+        about=about,
+        tensorboard=config.tensorboard,
+    )
+    results = summarise(config, result, tokenizers, train, dev, model, parallel)
+    write_report(workdir, results)
+    setup.write_results(workdir, results)
+    return results
+
+
+def make_tokenizers(
+    config: ConfigDict, texts: dict[str, PretrainText], folder: Path
+) -> dict[str, WordTokenizer]:
+    """Vocabularies of the training sentences, saved in the workdir."""
+    tokenizers = {}
+    for language, text in texts.items():
+        size = config.data.vocab_size[language] if language in config.data.vocab_size else 50_000
+        tokenizers[language] = WordTokenizer.train(
+            text.lines("train"), language=language, normaliser=config.data.normaliser, size=size
+        )
+        tokenizers[language].save(folder)
+    return tokenizers
+
+
+def encode(
+    config: ConfigDict, texts: dict[str, PretrainText], tokenizers: dict[str, WordTokenizer]
+) -> tuple[Encoded, Encoded]:
+    """Training and dev sentences as ids, cut at one length; 0 means the longest median length."""
+    limit = config.data.max_length or max(text.percentile(50) for text in texts.values())
+    splits: list[Encoded] = []
+    for split in ("train", "dev"):
+        encoded = {}
+        for language, text in texts.items():
+            ids, lengths = tokenizers[language].encode_tokens(text.lines(split), limit)
+            if not len(ids):
+                raise UserError(f"{text.train}: the {split} split of {language!r} is empty")
+            encoded[language] = {"ids": ids, "lengths": lengths}
+        splits.append(encoded)
+    log.info("pretrain: sentences cut at %d tokens", limit)
+    return splits[0], splits[1]
+
+
+def build(config: ConfigDict, vocab_sizes: dict[str, int], *, axis_name: str | None) -> NXVAE:
+    """The model of a config; `vocab_sizes` in the order of the languages."""
+    return NXVAE(
+        vocab_sizes,
+        setup.encoder_config(config),
+        latent=config.model.latent,
+        discriminator_hidden=config.model.discriminator_hidden,
+        adversary=config.model.adversary,
+        sample=config.model.kl.kind != "deterministic",
+        axis_name=axis_name,
+        dtype=setup.compute_dtype(config),
+    )
+
+
+def kl_schedule(config: ConfigDict, rounds_per_epoch: int, phases: int) -> Any:
+    """The KL weight and target in force at a step, for the kinds of spec §4.1."""
+    kl = config.model.kl
+    per_epoch = rounds_per_epoch * phases
+
+    def schedule(hyper: dict[str, Array], step: Array) -> dict[str, Array]:
+        number = step + 1  # the reference counts batches from 1
+        weight, target = hyper["kl_weight"], hyper["kl_target"]
+        if kl.kind == "sigmoid":
+            middle = kl.middle_epochs * per_epoch
+            weight = weight * schedules.sigmoid(number, slope=kl.slope, middle=middle)
+        elif kl.kind == "linear":
+            weight = weight * schedules.linear(number, warmup=kl.warmup)
+        elif kl.kind == "cyclic":
+            weight = weight * schedules.cyclic(number, period=kl.period)
+        elif kl.kind == "beta":
+            steps = per_epoch * kl.epochs
+            target = schedules.ramp(number, end=kl.capacity, steps=steps)
+        return {**hyper, "kl_weight": weight, "kl_target": target}
+
+    return schedule
+
+
+KL_KINDS = ("fixed", "deterministic", "sigmoid", "linear", "cyclic", "beta")
+
+
+def make_task(
+    config: ConfigDict, model: NXVAE, train: Encoded, dev: Encoded, parallel: Parallel
+) -> tuple[Task, Any]:
+    """The scan, the data and the evaluation of a pretraining run, and its first state."""
+    if config.model.kl.kind not in KL_KINDS:
+        kinds = ", ".join(KL_KINDS)
+        raise UserError(f"config.model.kl.kind is {config.model.kl.kind!r}; use one of {kinds}")
+    optimizer = reference_adversarial_adam() if model.adversary == "reference" else adam()
+    weight = 0.0 if config.model.kl.kind == "deterministic" else config.model.kl.weight
+    hyper = {"learning_rate": config.learning_rate, "kl_weight": weight, "kl_target": 0.0}
+    dummy = np.ones((2, 2), np.int32), np.full(2, 2, np.int32)
+    variables = jax.jit(partial(model.init, method="initialise"))(
+        jax.random.key(config.seed), *dummy
+    )
+    state = create_state(variables, optimizer, seed=config.seed, hyper=hyper)
+    plans = {
+        language: PretrainingPlan(
+            len(rows["ids"]), config.data.batch_size, config.seed, i, len(parallel.devices)
+        )
+        for i, (language, rows) in enumerate(train.items())
+    }
+    rounds = max(plan.rounds_per_epoch for plan in plans.values())
+    step = make_step(
+        make_objective(model),
+        optimizer,
+        schedule=kl_schedule(config, rounds, len(plans)),
+        axis_name=parallel.axis_name,
+    )
+    task = Task(
+        "pretrain",
+        make_run(step),
+        data=train,
+        plan=lambda start, count: {lang: plan(start, count) for lang, plan in plans.items()},
+        evaluate=make_evaluate(model, dev, weight, parallel),
+        score="reconstruction",
+        maximise=False,
+    )
+    return task, state
+
+
+def make_objective(model: NXVAE) -> Any:
+    """The masked means of NXVAE's terms, as `make_step` wants them."""
+
+    def objective(params: Any, batch_stats: Any, batch: Any, *, phase: str, hyper: Any, key: Array):
+        groups, new = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            batch,
+            language=phase,
+            hyper=hyper,
+            noise=normal_noise(jax.random.fold_in(key, 0)),
+            train=True,
+            rngs={"dropout": jax.random.fold_in(key, 1)},
+            mutable=["batch_stats"],
+            method="objective",
+        )
+        return masked_means(groups, batch, model.axis_name), new["batch_stats"]
+
+    return objective
+
+
+def masked_means(groups: Any, batch: Any, axis_name: str | None) -> Any:
+    """Every term `[b]` of every group as its mean over the rows that count."""
+    return {
+        group: {k: masked_mean(x, batch[group]["mask"], axis_name) for k, x in terms.items()}
+        for group, terms in groups.items()
+    }
+
+
+def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel) -> Any:
+    """Means over the dev sentences of each language, and their mean over all sentences."""
+    plain = model.clone(axis_name=None)
+
+    def terms(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
+        groups = plain.apply(
+            {"params": params, "batch_stats": batch_stats},
+            {"sentences": rows_of(rows["ids"], rows["lengths"])},
+            language=language,
+            hyper={"kl_weight": weight, "kl_target": 0.0},
+            noise=no_noise,
+            train=False,
+            method="objective",
+        )
+        return groups["sentences"]
+
+    run = {
+        language: setup.make_chunked(partial(terms, language), parallel, chunk=400)
+        for language in dev
+    }
+
+    def evaluate(params: Any, batch_stats: Any) -> dict[str, float]:
+        values = {lang: run[lang](params, batch_stats, rows) for lang, rows in dev.items()}
+        means = {
+            f"{name}/{lang}": float(x.mean()) for lang, t in values.items() for name, x in t.items()
+        }
+        names = next(iter(values.values()))
+        overall = {
+            name: float(np.concatenate([v[name] for v in values.values()]).mean()) for name in names
+        }
+        return {**overall, **means}
+
+    return evaluate
+
+
+def summarise(
+    config: ConfigDict,
+    result: Fit,
+    tokenizers: dict[str, WordTokenizer],
+    train: Encoded,
+    dev: Encoded,
+    model: NXVAE,
+    parallel: Parallel,
+) -> dict[str, Any]:
+    """Everything in the report, for the best parameters."""
+    best = jax.device_get(result.best)
+    weight = float(result.state.hyper["kl_weight"])
+    metrics = make_evaluate(model, dev, weight, parallel)(best.params, best.batch_stats)
+    means = posterior_means(model, dev, best, parallel)
+    active = {"z1": active_units(means)}
+    tables = {
+        language: best.params["encoder"][f"embeddings_{language}"]["table"] for language in dev
+    }
+    queries = [
+        (language, word)
+        for language, rows in train.items()
+        for word in pick_queries(rows["ids"], rows["lengths"], tokenizers[language].words)
+    ]
+    words = {language: t.words for language, t in tokenizers.items()}
+    return {
+        "kind": "pretrain",
+        "name": config.name,
+        "languages": list(train),
+        "seed": config.seed,
+        "config": setup.as_json(config),
+        "versions": setup.versions(),
+        "device": setup.device_name(),
+        "data": {
+            "source": config.data.source,
+            "counts": {
+                f"{split} {lang}": len(rows["ids"])
+                for split, part in (("train", train), ("dev", dev))
+                for lang, rows in part.items()
+            },
+            "warnings": [],
+        },
+        "metrics": {"dev": metrics},
+        "latents": {"active_units": active, "size": {"z1": model.latent}},
+        "training": setup.training_summary(result, int(best.step) // len(train)),
+        "parameters": setup.parameter_count(best.params),
+        "warnings": collapse_warnings(
+            {"z1": metrics["kl"]}, active, sizes={"z1": model.latent}
+        ),
+        "tables": {"neighbours": nearest_words(tables, words, queries, max_id=5000)},
+    }
+
+
+def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -> np.ndarray:
+    """Means of q(z | x) `[n, z]` of the dev sentences of all languages."""
+    plain = model.clone(axis_name=None)
+
+    def means(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
+        _, q = plain.apply(
+            {"params": params, "batch_stats": batch_stats},
+            rows_of(rows["ids"], rows["lengths"]),
+            language=language,
+            train=False,
+            method="encode",
+        )
+        return {"mean": q.mean}
+
+    return np.concatenate(
+        [
+            setup.make_chunked(partial(means, lang), parallel, chunk=400)(
+                best.params, best.batch_stats, rows
+            )["mean"]
+            for lang, rows in dev.items()
+        ]
+    )

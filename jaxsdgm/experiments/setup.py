@@ -1,0 +1,142 @@
+"""What every experiment needs: sizes from a config, devices, chunked evaluation, provenance."""
+
+import json
+import platform
+from collections.abc import Callable, Mapping
+from importlib import metadata
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxsdgm import __version__
+from jaxsdgm.errors import UserError
+from jaxsdgm.training.loop import Fit
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.progress import write_atomically
+
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections")
+DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
+
+
+def encoder_config(config: ConfigDict) -> dict[str, Any]:
+    """The fields of `TextEncoder` in a config's model."""
+    names = ("embedding", "hidden", "layers", "dropout", "pooling")
+    return {name: config.model[name] for name in names}
+
+
+def compute_dtype(config: ConfigDict) -> Any:
+    """The dtype of matrix products; parameters stay float32."""
+    if config.dtype not in DTYPES:
+        raise UserError(f"config.dtype is {config.dtype!r}; use one of {', '.join(DTYPES)}")
+    return DTYPES[config.dtype]
+
+
+def versions() -> dict[str, str]:
+    """Of the library and of what its numbers depend on."""
+    found = {package: metadata.version(package) for package in PACKAGES}
+    return {"jaxsdgm": __version__, "python": platform.python_version(), **found}
+
+
+def device_name() -> str:
+    """The devices that a run used, in words."""
+    devices = jax.local_devices()
+    cores = f", {platform.machine()}" if devices[0].platform == "cpu" else ""
+    return f"{len(devices)} x {devices[0].device_kind}{cores}"
+
+
+def as_json(config: ConfigDict) -> dict[str, Any]:
+    """A config as plain JSON values."""
+    return json.loads(config.to_json_best_effort())
+
+
+def start_workdir(config: ConfigDict, workdir: Path) -> None:
+    """Writes config.json, or checks that the one in a resumed workdir is the same."""
+    workdir.mkdir(parents=True, exist_ok=True)
+    path, wanted = workdir / "config.json", as_json(config)
+    if path.exists():
+        there = json.loads(path.read_text(encoding="utf-8"))
+        if changed := _differences(there, wanted):
+            raise UserError(
+                f"{path}: this workdir belongs to another config ({changed}); resume with that one "
+                "or choose another --workdir"
+            )
+    write_atomically(path, json.dumps(wanted, indent=1) + "\n")
+
+
+def _differences(old: Any, new: Any, name: str = "config") -> str:
+    if isinstance(old, dict) and isinstance(new, dict):
+        parts = [
+            _differences(old.get(key), new.get(key), f"{name}.{key}")
+            for key in dict.fromkeys([*old, *new])
+        ]
+        return ", ".join(filter(None, parts))
+    return "" if old == new else f"{name} was {old!r}, is {new!r}"
+
+
+def finished(workdir: Path) -> dict[str, Any] | None:
+    """The results of a stage that has ended, or None."""
+    path = workdir / "results.json"
+    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+
+
+def write_results(workdir: Path, results: Mapping[str, Any]) -> None:
+    """results.json, last of all: its presence says that the run has ended."""
+    write_atomically(workdir / "results.json", json.dumps(results, indent=1) + "\n")
+
+
+def parameter_count(params: Any) -> int:
+    """Numbers in a pytree of parameters."""
+    return sum(x.size for x in jax.tree.leaves(params))
+
+
+def training_summary(result: Fit, best_step: int) -> dict[str, Any]:
+    """The part of results.json on how the run went."""
+    busy = max(result.seconds - result.compile_seconds, 1e-9)
+    return {
+        "steps": result.step,
+        "best_step": best_step,
+        "seconds": round(result.seconds, 1),
+        "examples_per_second": round(result.examples / busy, 1),
+        "compile_seconds": round(result.compile_seconds, 1),
+        "stopped": result.stopped,
+    }
+
+
+Chunked = Callable[[Any, Any, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
+
+
+def make_chunked(
+    function: Callable[..., dict[str, jax.Array]], parallel: Parallel, *, chunk: int
+) -> Chunked:
+    """`function(params, batch_stats, rows)` over any number of rows, `chunk` at a time.
+
+    Rows are {name: [n, ...]}; they are filled up to whole chunks, spread over the devices, and the
+    answers `[n, ...]` come back to the host.
+    """
+    n_devices = len(parallel.devices)
+    chunk = -(-chunk // n_devices) * n_devices
+
+    @jax.jit
+    def over_chunks(params: Any, batch_stats: Any, rows: Any) -> Any:
+        return jax.lax.map(lambda part: function(params, batch_stats, part), rows)
+
+    def run(params: Any, batch_stats: Any, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        n = len(next(iter(rows.values())))
+        # lengths of fillers are 1: a recurrence has no state after zero steps
+        fill = {name: np.ones if name == "lengths" else np.zeros for name in rows}
+        missing = -n % chunk
+        padded = {
+            name: np.concatenate([x, fill[name]((missing, *x.shape[1:]), x.dtype)]).reshape(
+                -1, chunk, *x.shape[1:]
+            )
+            for name, x in rows.items()
+        }
+        padded = jax.device_put(padded, parallel.sharded)
+        answers = jax.device_get(over_chunks(params, batch_stats, padded))
+        return {name: x.reshape(-1, *x.shape[2:])[:n] for name, x in answers.items()}
+
+    return run
