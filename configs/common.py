@@ -18,6 +18,10 @@ def _shared() -> ConfigDict:
     # Write TensorBoard event files as well.
     config.tensorboard = False
     config.learning_rate = 5e-4
+    # constant, or cosine: down to a twentieth at training.max_steps.
+    config.rate_schedule = "constant"
+    # Decoupled (AdamW); word tables are left alone.
+    config.weight_decay = 0.0
 
     config.data = ConfigDict()
     # Where the files are.
@@ -55,10 +59,16 @@ def pretraining() -> ConfigDict:
     # Tokens kept of a sentence; 0: the median length of the training sentences.
     config.data.max_length = 0
     config.data.dev_lines = 13_995
+    # Beside the paper: documents of the source's classification files (their labels unread) per
+    # step, of which windows of `document_length` tokens are encoded and the first 160 decoded.
+    config.data.documents_per_step = 0
+    config.data.document_length = 80
 
     # Language discriminator: none, separate (as the paper says), reference (as its code did).
     config.model.adversary = "separate"
     config.model.discriminator_hidden = 1024
+    # Weight of the documents' loss beside the sentences'.
+    config.model.document_weight = 0.5
     # KL weight: fixed, deterministic (z is the mean, no KL), sigmoid, linear, cyclic, or beta
     # (a growing target).
     config.model.kl = ConfigDict()
@@ -111,6 +121,9 @@ def classification() -> ConfigDict:
     # Unlabelled documents per step; 0: all of them in each pass over the labelled ones.
     config.data.unlabelled_size = 0
     config.data.max_length = 200
+    # Words that the bag-of-words decoder explains: in at least so many training documents (0: all
+    # words), in at most this share of them, each counted at most `cap` times a document (0: all).
+    config.data.targets = ConfigDict({"min_documents": 0, "max_share": 1.0, "cap": 0})
 
     # System: m1m2, nxvae_z1 or nxvae_h.
     config.model.system = "m1m2"
@@ -127,6 +140,10 @@ def classification() -> ConfigDict:
     config.model.beta = 0.2
     config.model.kl_weight = 1.0
     config.model.reconstruction_weight = 1.0
+    # Weight of the bound of the labelled documents (not of their cross-entropy).
+    config.model.labelled_weight = 1.0
+    # Dropout of the document vector h.
+    config.model.feature_dropout = 0.0
     # p(y): uniform, labelled (proportions of the labelled documents), estimated (from q(y|x)).
     config.model.label_prior = "uniform"
     # Unlabelled documents that share BatchNorm statistics; 0: all of a step.

@@ -19,19 +19,28 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     config.data.language = language
     config.data.n_labels = int(n_labels)
     config.data.subset = "stratified"
-    config.data.max_length = 96
-    config.data.batch_size = 0
-    config.data.unlabelled_size = 96
-    config.model.embedding = config.model.latent = config.model.hidden = 64
+    config.data.max_length = 80
+    config.data.batch_size = 32
+    config.data.unlabelled_size = 64
+    config.learning_rate = 1e-3
+    config.rate_schedule = "cosine"
+    config.weight_decay = 1e-3
+    config.model.embedding = config.model.latent = 96
+    config.model.hidden = 64
     config.model.layers = 1
+    config.model.pooling = "mean+words"
+    config.model.feature_dropout = 0.4
     config.model.classifier_hidden = 128
     config.model.alpha_rule = "plain"
-    config.model.beta = 300.0
+    config.model.beta = 10.0
+    config.model.labelled_weight = 0.1
     if decoder in ("nxvae_z1", "nxvae_h"):
         config.model.system = decoder
     else:
         config.model.decoder = decoder
-    config.training.max_steps = 300
-    config.training.eval_every = 50
+        if decoder == "bow":
+            config.data.targets = ConfigDict({"min_documents": 3, "max_share": 0.3, "cap": 3})
+    config.training.max_steps = 600
+    config.training.eval_every = 100
     config.training.patience = 0
     return config

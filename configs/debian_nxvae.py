@@ -18,12 +18,15 @@ def get_config(pair: str = "de-en") -> ConfigDict:
     config.data.source = "debian"
     config.data.languages = tuple(pair.split("-"))
     config.data.normaliser = "words"
-    config.data.vocab_size = ConfigDict(dict.fromkeys(config.data.languages, 10_000))
-    config.data.batch_size = 96
+    config.data.vocab_size = ConfigDict(dict.fromkeys(config.data.languages, 16_000))
+    config.data.batch_size = 64
     config.data.max_length = 24
     config.data.dev_lines = 2_000
-    config.model.embedding = config.model.latent = config.model.hidden = 64
+    config.data.documents_per_step = 32
+    config.model.embedding = config.model.latent = 96
+    config.model.hidden = 64
     config.model.layers = 1
+    config.model.pooling = "mean+words"
     config.model.adversary = "none"
     config.training.max_steps = 3_000
     config.training.eval_every = 250

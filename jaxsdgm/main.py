@@ -11,10 +11,11 @@ from typing import NoReturn
 
 import jax
 from absl import app, flags
-from ml_collections import ConfigDict, config_flags
+from ml_collections import config_flags
 
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, pretrain, stages
+from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.progress import configure_logging, log
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
@@ -23,12 +24,12 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; runs/NAME-TIM
 EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run, "stages": stages.run}
 
 
-def default_workdir(config: ConfigDict) -> Path:
+def default_workdir(config: Config) -> Path:
     """runs/<name of the config>-<time>."""
     return Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
 
 
-def run(config: ConfigDict, workdir: Path) -> None:
+def run(config: Config, workdir: Path) -> None:
     """One job in one workdir."""
     workdir.mkdir(parents=True, exist_ok=True)
     configure_logging(workdir)

@@ -10,7 +10,7 @@ from functools import lru_cache
 import numpy as np
 
 #: groups number their rows from different starts, so that no two rows of a step share noise
-ROW_OFFSETS = {"labelled": 0, "sentences": 0, "unlabelled": 1 << 20}
+ROW_OFFSETS = {"labelled": 0, "sentences": 0, "unlabelled": 1 << 20, "documents": 1 << 21}
 
 Plan = dict[str, dict[str, np.ndarray]]
 
@@ -69,6 +69,11 @@ class SemiSupervisedPlan:
     multiple: int = 1  # widths are multiples of this: the number of devices
 
     @property
+    def groups(self) -> tuple[str, ...]:
+        """The groups of rows that a step has."""
+        return ("labelled", "unlabelled") if len(self.unlabelled) else ("labelled",)
+
+    @property
     def steps_per_epoch(self) -> int:
         return -(-len(self.labelled) // self.batch_size)
 
@@ -104,33 +109,34 @@ class SemiSupervisedPlan:
             stop = None if j == self.steps_per_epoch - 1 else (j + 1) * size
             return shuffled(epoch)[j * size : stop]
         positions = np.arange(step * self.unlabelled_size, (step + 1) * self.unlabelled_size)
-        return np.array([shuffled(p // n)[p % n] for p in positions])
+        return np.array([shuffled(int(p) // n)[p % n] for p in positions])
 
 
 @dataclass(frozen=True)
 class PretrainingPlan:
-    """Shuffled slices of one language's sentences; every language has a step in each round."""
+    """Shuffled slices of one language's texts; every language has a step in each round."""
 
-    n_sentences: int
+    group: str  # sentences or documents
+    n_texts: int
     batch_size: int
     seed: int
-    stream: int  # the language's number
+    stream: int  # a number of its own for every language and group
     multiple: int = 1
 
     @property
     def rounds_per_epoch(self) -> int:
-        return -(-self.n_sentences // self.batch_size)
+        return -(-self.n_texts // self.batch_size)
 
     def __call__(self, start: int, count: int) -> Plan:
         """The plan of the rounds [start, start + count)."""
         rounds, b = self.rounds_per_epoch, self.batch_size
         order = lru_cache(2)(
             lambda epoch: np.random.default_rng([self.seed, 2 + self.stream, epoch]).permutation(
-                self.n_sentences
+                self.n_texts
             )
         )
         batches = []
         for i in range(start, start + count):
             epoch, j = divmod(i, rounds)
             batches.append(order(epoch)[j * b : (j + 1) * b])
-        return {"sentences": _rows("sentences", batches, _up(b, self.multiple))}
+        return {self.group: _rows(self.group, batches, _up(b, self.multiple))}

@@ -3,6 +3,7 @@
 from collections.abc import Callable
 from dataclasses import replace
 from pathlib import Path
+from types import SimpleNamespace
 from typing import Any
 
 from jaxsdgm.data import generated
@@ -72,6 +73,20 @@ def load_pretraining(
         seed=_get(config_data, "seed", 1234),
         progress=progress,
     )
+
+
+def load_documents(config_data: Any, language: str) -> tuple[str, ...]:
+    """Unlabelled documents of a language, to pretrain on: the training texts of its corpus.
+
+    Of Debian's and the generated corpus these are the training file and the further documents.
+    """
+    fields = {"source": config_data.source, "dir": _get(config_data, "dir", "")}
+    if fields["source"] not in ("debian", "generated"):
+        raise UserError(
+            f"config.data.documents_per_step: {fields['source']!r} has no documents; set it to 0"
+        )
+    corpus = load_corpus(SimpleNamespace(**fields, language=language, unlabelled="rest"))
+    return corpus.splits["train"].texts + corpus.splits["unlabelled"].texts
 
 
 def _mldoc(data: Any) -> Corpus:

@@ -1,12 +1,14 @@
 """From a trained classifier to the numbers, tables and figures of its report."""
 
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.generation import frequent_words, greedy_text, top_words
@@ -61,7 +63,11 @@ def warnings_of(
 
 
 def neighbour_table(
-    params: Any, pretrained: Any, tokenizers: Mapping[str, WordTokenizer], language: str, train: Arrays
+    params: Any,
+    pretrained: Any,
+    tokenizers: Mapping[str, WordTokenizer],
+    language: str,
+    train: Arrays,
 ) -> list[dict[str, Any]]:
     """Nearest words across languages: this run's embeddings, the NXVAE's for other languages."""
     tables = {language: params["encoder"][f"embeddings_{language}"]["table"]}
@@ -79,6 +85,7 @@ def generated_tables(
     model: M1M2,
     variables: Any,
     tokenizer: WordTokenizer,
+    targets: TargetWords | None,
     train: Arrays,
     documents: Mapping[str, Arrays],
     label_names: Sequence[str],
@@ -89,38 +96,39 @@ def generated_tables(
 
     `documents` are the predictions of the split that the examples are taken from, with its ids.
     """
-    stop = frequent_words(
-        train["ids"], train["lengths"], tokenizer.vocab_size, share=STOP_SHARE
-    )
+    stop = frequent_words(train["ids"], train["lengths"], tokenizer.vocab_size, share=STOP_SHARE)
+    words = tokenizer.words
+    if targets:  # the decoder has a vocabulary of its own
+        words = tuple(words[i] for i in targets.ids)
+        stop = frozenset(np.flatnonzero(np.isin(targets.ids, list(stop))).tolist())
     draws = jax.random.normal(jax.random.key(seed), (DRAWS, model.latent))
     titles = [f"z2 drawn from its prior, draw {i + 1}" for i in range(DRAWS)]
     z2s = [*draws, *documents["output"]["z2"][:EXAMPLES]]
     for ids in documents["input"]["ids"][:EXAMPLES]:
         text = " ".join(tokenizer.decode(ids[None])[0].split()[:20])
         titles.append(f"z2 of the document “{text} …”")
-    return [
-        {"title": title, "rows": _varied(model, variables, z2, tokenizer, label_names, stop)}
-        for title, z2 in zip(titles, z2s, strict=True)
-    ]
+    vary = partial(_varied, model, variables, tokenizer.language, words, label_names, stop)
+    return [{"title": title, "rows": vary(z2)} for title, z2 in zip(titles, z2s, strict=True)]
 
 
 def _varied(
     model: M1M2,
     variables: Any,
-    z2: Any,
-    tokenizer: WordTokenizer,
+    language: str,
+    words: Sequence[str],
     label_names: Sequence[str],
     stop: frozenset[int],
+    z2: Any,
 ) -> list[dict[str, Any]]:
     """One z2, every label: z1 is the mean of p(z1 | z2, y), then the decoder."""
-    k, language = len(label_names), tokenizer.language
+    k = len(label_names)
     z1 = model.apply(variables, jnp.tile(z2, (k, 1)), jnp.eye(k), method="imagine")
     if model.decoder == "gru":
-        texts = [greedy_text(ids, tokenizer.words).split() for ids in _greedy(model, variables, z1, language)]
+        texts = [greedy_text(ids, words).split() for ids in _greedy(model, variables, z1, language)]
     else:
         logits = model.apply(variables, z1, language=language, method="word_logits")
-        texts = top_words(np.asarray(logits), tokenizer.words, stop=stop)
-    return [{"label": name, "words": words} for name, words in zip(label_names, texts, strict=True)]
+        texts = top_words(np.asarray(logits), words, stop=stop)
+    return [{"label": name, "words": text} for name, text in zip(label_names, texts, strict=True)]
 
 
 def _greedy(model: M1M2, variables: Any, z1: Any, language: str) -> np.ndarray:

@@ -1,25 +1,26 @@
 """Pretraining of NXVAE on two languages' sentences that need not be parallel (spec §4)."""
 
 from functools import partial
+from itertools import chain
 from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 from jax import Array
-from ml_collections import ConfigDict
 
 from jaxsdgm.data.batches import PretrainingPlan
 from jaxsdgm.data.europarl import PretrainText
-from jaxsdgm.data.sources import load_pretraining
-from jaxsdgm.data.tokenizers import WordTokenizer
+from jaxsdgm.data.sources import load_documents, load_pretraining
+from jaxsdgm.data.tokenizers import WordTokenizer, normaliser
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.latents import active_units, collapse_warnings
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.nxvae import NXVAE
-from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise, rows_of
+from jaxsdgm.models.terms import no_noise, rows_of
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit, Schedule, Task, fit
 from jaxsdgm.training.parallel import Parallel
@@ -30,18 +31,24 @@ from jaxsdgm.training.step import make_run, make_step
 Encoded = dict[str, dict[str, np.ndarray]]  # {language: {"ids": [n, t], "lengths": [n]}}
 
 
-def run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def run(config: Config, workdir: Path) -> dict[str, Any]:
     """Trains NXVAE, or goes on where it stopped; returns and writes results.json."""
     setup.start_workdir(config, workdir)
     if results := setup.finished(workdir):
         return results
     texts = load_pretraining(config.data, workdir / "text")
-    tokenizers = make_tokenizers(config, texts, workdir / "tokenizer")
+    documents = {}
+    if config.data.documents_per_step:
+        documents = {language: load_documents(config.data, language) for language in texts}
+    tokenizers = make_tokenizers(config, texts, documents, workdir / "tokenizer")
     train, dev = encode(config, texts, tokenizers)
+    data = {language: {"sentences": rows} for language, rows in train.items()}
+    for language, of_one in documents.items():
+        data[language]["documents"] = windows(config, of_one, tokenizers[language])
     parallel = Parallel(config.parallel)
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
     model = build(config, sizes, axis_name=parallel.axis_name)
-    task, state = make_task(config, model, train, dev, parallel)
+    task, state = make_task(config, model, data, dev, parallel)
     about = {"config": setup.as_json(config), "kind": "pretrain"}
     about["tokenizers"] = {language: t.digest for language, t in tokenizers.items()}
     result = fit(
@@ -60,21 +67,25 @@ def run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
 
 
 def make_tokenizers(
-    config: ConfigDict, texts: dict[str, PretrainText], folder: Path
+    config: Config,
+    texts: dict[str, PretrainText],
+    documents: dict[str, tuple[str, ...]],
+    folder: Path,
 ) -> dict[str, WordTokenizer]:
-    """Vocabularies of the training sentences, saved in the workdir."""
-    tokenizers = {}
+    """Vocabularies of the training sentences and documents, saved in the workdir."""
+    tokenizers, name = {}, config.data.normaliser
     for language, text in texts.items():
         size = config.data.vocab_size[language] if language in config.data.vocab_size else 50_000
+        tokens = (normaliser(name)(x, language) for x in documents.get(language, ()))
         tokenizers[language] = WordTokenizer.train(
-            text.lines("train"), language=language, normaliser=config.data.normaliser, size=size
+            chain(text.lines("train"), tokens), language=language, normaliser=name, size=size
         )
         tokenizers[language].save(folder)
     return tokenizers
 
 
 def encode(
-    config: ConfigDict, texts: dict[str, PretrainText], tokenizers: dict[str, WordTokenizer]
+    config: Config, texts: dict[str, PretrainText], tokenizers: dict[str, WordTokenizer]
 ) -> tuple[Encoded, Encoded]:
     """Training and dev sentences as ids, cut at one length; 0 means the longest median length."""
     limit = config.data.max_length or max(text.percentile(50) for text in texts.values())
@@ -91,7 +102,26 @@ def encode(
     return splits[0], splits[1]
 
 
-def build(config: ConfigDict, vocab_sizes: dict[str, int], *, axis_name: str | None) -> NXVAE:
+def windows(
+    config: Config, texts: tuple[str, ...], tokenizer: WordTokenizer
+) -> dict[str, np.ndarray]:
+    """Half-overlapping windows over unlabelled documents, each with its whole document as target.
+
+    A classifier reads documents; an encoder that has met sentences only makes less of them.
+    """
+    documents, lengths = tokenizer.encode(texts, TARGET_LENGTH)
+    width = config.data.document_length
+    starts = [range(0, max(1, n - width // 2), width // 2) for n in lengths]
+    padded = np.pad(documents, ((0, 0), (0, width)))
+    rows = [(i, start) for i, of_one in enumerate(starts) for start in of_one]
+    return {
+        "ids": np.array([padded[i, start : start + width] for i, start in rows]),
+        "lengths": np.array([min(width, lengths[i] - start) for i, start in rows], np.int32),
+        "targets": documents[[i for i, _ in rows]],
+    }
+
+
+def build(config: Config, vocab_sizes: dict[str, int], *, axis_name: str | None) -> NXVAE:
     """The model of a config; `vocab_sizes` in the order of the languages."""
     return NXVAE(
         vocab_sizes,
@@ -105,7 +135,7 @@ def build(config: ConfigDict, vocab_sizes: dict[str, int], *, axis_name: str | N
     )
 
 
-def kl_schedule(config: ConfigDict, rounds_per_epoch: int, phases: int) -> Any:
+def kl_schedule(config: Config, rounds_per_epoch: int, phases: int) -> Any:
     """The KL weight and target in force at a step, for the kinds of spec §4.1."""
     kl = config.model.kl
     per_epoch = rounds_per_epoch * phases
@@ -128,11 +158,16 @@ def kl_schedule(config: ConfigDict, rounds_per_epoch: int, phases: int) -> Any:
     return schedule
 
 
+TARGET_LENGTH = 160  # tokens of a document that its windows are to explain
 KL_KINDS = ("fixed", "deterministic", "sigmoid", "linear", "cyclic", "beta")
 
 
 def make_task(
-    config: ConfigDict, model: NXVAE, train: Encoded, dev: Encoded, parallel: Parallel
+    config: Config,
+    model: NXVAE,
+    data: dict[str, dict[str, dict[str, np.ndarray]]],
+    dev: Encoded,
+    parallel: Parallel,
 ) -> tuple[Task, Any]:
     """The scan, the data and the evaluation of a pretraining run, and its first state."""
     if config.model.kl.kind not in KL_KINDS:
@@ -141,20 +176,19 @@ def make_task(
     optimizer = reference_adversarial_adam() if model.adversary == "reference" else adam()
     weight = 0.0 if config.model.kl.kind == "deterministic" else config.model.kl.weight
     hyper = {"learning_rate": config.learning_rate, "kl_weight": weight, "kl_target": 0.0}
+    hyper["document_weight"] = config.model.document_weight
     dummy = np.ones((2, 2), np.int32), np.full(2, 2, np.int32)
     variables = jax.jit(partial(model.init, method="initialise"))(
         jax.random.key(config.seed), *dummy
     )
     state = create_state(variables, optimizer, seed=config.seed, hyper=hyper)
     plans = {
-        language: PretrainingPlan(
-            len(rows["ids"]), config.data.batch_size, config.seed, i, len(parallel.devices)
-        )
-        for i, (language, rows) in enumerate(train.items())
+        language: make_plans(config, i, groups, len(parallel.devices))
+        for i, (language, groups) in enumerate(data.items())
     }
-    rounds = max(plan.rounds_per_epoch for plan in plans.values())
+    rounds = max(of_one[0].rounds_per_epoch for of_one in plans.values())
     step = make_step(
-        make_objective(model),
+        setup.make_objective(model),
         optimizer,
         schedule=kl_schedule(config, rounds, len(plans)),
         axis_name=parallel.axis_name,
@@ -162,8 +196,11 @@ def make_task(
     task = Task(
         "pretrain",
         make_run(step),
-        data=train,
-        plan=lambda start, count: {lang: plan(start, count) for lang, plan in plans.items()},
+        data=data,
+        plan=lambda start, count: {
+            language: {k: rows for plan in of_one for k, rows in plan(start, count).items()}
+            for language, of_one in plans.items()
+        },
         evaluate=make_evaluate(model, dev, weight, parallel),
         score="reconstruction",
         maximise=False,
@@ -171,32 +208,17 @@ def make_task(
     return task, state
 
 
-def make_objective(model: NXVAE) -> Any:
-    """The masked means of NXVAE's terms, as `make_step` wants them."""
-
-    def objective(params: Any, batch_stats: Any, batch: Any, *, phase: str, hyper: Any, key: Array):
-        groups, new = model.apply(
-            {"params": params, "batch_stats": batch_stats},
-            batch,
-            language=phase,
-            hyper=hyper,
-            noise=normal_noise(jax.random.fold_in(key, 0)),
-            train=True,
-            rngs={"dropout": jax.random.fold_in(key, 1)},
-            mutable=["batch_stats"],
-            method="objective",
+def make_plans(
+    config: Config, number: int, groups: dict[str, dict[str, np.ndarray]], multiple: int
+) -> list[PretrainingPlan]:
+    """The plans of a language's groups, sentences first."""
+    sizes = {"sentences": config.data.batch_size, "documents": config.data.documents_per_step}
+    return [
+        PretrainingPlan(
+            group, len(rows["ids"]), sizes[group], config.seed, 2 * number + i, multiple
         )
-        return masked_means(groups, batch, model.axis_name), new["batch_stats"]
-
-    return objective
-
-
-def masked_means(groups: Any, batch: Any, axis_name: str | None) -> Any:
-    """Every term `[b]` of every group as its mean over the rows that count."""
-    return {
-        group: {k: masked_mean(x, batch[group]["mask"], axis_name) for k, x in terms.items()}
-        for group, terms in groups.items()
-    }
+        for i, (group, rows) in enumerate(groups.items())
+    ]
 
 
 def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel) -> Any:
@@ -204,7 +226,7 @@ def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel)
     plain = model.clone(axis_name=None)
 
     def terms(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
-        groups = plain.apply(
+        groups: Any = plain.apply(
             {"params": params, "batch_stats": batch_stats},
             {"sentences": rows_of(rows["ids"], rows["lengths"])},
             language=language,
@@ -235,7 +257,7 @@ def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel)
 
 
 def summarise(
-    config: ConfigDict,
+    config: Config,
     result: Fit,
     tokenizers: dict[str, WordTokenizer],
     train: Encoded,
@@ -279,9 +301,7 @@ def summarise(
         "latents": {"active_units": active, "size": {"z1": model.latent}},
         "training": setup.training_summary(result, int(best.step) // len(train)),
         "parameters": setup.parameter_count(best.params),
-        "warnings": collapse_warnings(
-            {"z1": metrics["kl"]}, active, sizes={"z1": model.latent}
-        ),
+        "warnings": collapse_warnings({"z1": metrics["kl"]}, active, sizes={"z1": model.latent}),
         "tables": {"neighbours": nearest_words(tables, words, queries, max_id=5000)},
     }
 
@@ -291,14 +311,14 @@ def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -
     plain = model.clone(axis_name=None)
 
     def means(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
-        _, q = plain.apply(
+        h_and_q: Any = plain.apply(
             {"params": params, "batch_stats": batch_stats},
             rows_of(rows["ids"], rows["lengths"]),
             language=language,
             train=False,
             method="encode",
         )
-        return {"mean": q.mean}
+        return {"mean": h_and_q[1].mean}
 
     return np.concatenate(
         [

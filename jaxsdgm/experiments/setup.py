@@ -10,29 +10,50 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
-from ml_collections import ConfigDict
+from jax import Array
 
 from jaxsdgm import __version__
 from jaxsdgm.errors import UserError
+from jaxsdgm.models.terms import masked_mean, normal_noise
+from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.progress import write_atomically
+
+#: an ml_collections.ConfigDict; its fields are known when it is read, not before
+Config = Any
 
 PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def encoder_config(config: ConfigDict) -> dict[str, Any]:
+def encoder_config(config: Config) -> dict[str, Any]:
     """The fields of `TextEncoder` in a config's model."""
     names = ("embedding", "hidden", "layers", "dropout", "pooling")
     return {name: config.model[name] for name in names}
 
 
-def compute_dtype(config: ConfigDict) -> Any:
+def compute_dtype(config: Config) -> Any:
     """The dtype of matrix products; parameters stay float32."""
     if config.dtype not in DTYPES:
         raise UserError(f"config.dtype is {config.dtype!r}; use one of {', '.join(DTYPES)}")
     return DTYPES[config.dtype]
+
+
+def rate_schedule(config: Config) -> Callable[[dict[str, Array], Array], dict[str, Array]]:
+    """The learning rate in force at a step: constant, or a cosine down to a twentieth."""
+    if config.rate_schedule not in ("constant", "cosine"):
+        raise UserError(
+            f"config.rate_schedule is {config.rate_schedule!r}; use one of constant, cosine"
+        )
+    if config.rate_schedule == "constant":
+        return lambda hyper, step: hyper
+
+    def schedule(hyper: dict[str, Array], step: Array) -> dict[str, Array]:
+        factor = schedules.cosine(step, steps=config.training.max_steps, end=0.05, warmup=20)
+        return {**hyper, "learning_rate": hyper["learning_rate"] * factor}
+
+    return schedule
 
 
 def versions() -> dict[str, str]:
@@ -48,12 +69,12 @@ def device_name() -> str:
     return f"{len(devices)} x {devices[0].device_kind}{cores}"
 
 
-def as_json(config: ConfigDict) -> dict[str, Any]:
+def as_json(config: Config) -> dict[str, Any]:
     """A config as plain JSON values."""
     return json.loads(config.to_json_best_effort())
 
 
-def start_workdir(config: ConfigDict, workdir: Path) -> None:
+def start_workdir(config: Config, workdir: Path) -> None:
     """Writes config.json, or checks that the one in a resumed workdir is the same."""
     workdir.mkdir(parents=True, exist_ok=True)
     path, wanted = workdir / "config.json", as_json(config)
@@ -103,6 +124,34 @@ def training_summary(result: Fit, best_step: int) -> dict[str, Any]:
         "examples_per_second": round(result.examples / busy, 1),
         "compile_seconds": round(result.compile_seconds, 1),
         "stopped": result.stopped,
+    }
+
+
+def make_objective(model: Any) -> Any:
+    """The masked means of a model's terms, as `make_step` wants them."""
+
+    def objective(params: Any, batch_stats: Any, batch: Any, *, phase: str, hyper: Any, key: Array):
+        groups, new = model.apply(
+            {"params": params, "batch_stats": batch_stats},
+            batch,
+            language=phase,
+            hyper=hyper,
+            noise=normal_noise(jax.random.fold_in(key, 0)),
+            train=True,
+            rngs={"dropout": jax.random.fold_in(key, 1)},
+            mutable=["batch_stats"],
+            method="objective",
+        )
+        return _masked_means(groups, batch, model.axis_name), new["batch_stats"]
+
+    return objective
+
+
+def _masked_means(groups: Any, batch: Any, axis_name: str | None) -> Any:
+    """Every term `[b]` of every group as its mean over the rows that count."""
+    return {
+        group: {k: masked_mean(x, batch[group]["mask"], axis_name) for k, x in terms.items()}
+        for group, terms in groups.items()
     }
 
 

@@ -4,19 +4,18 @@ import json
 from pathlib import Path
 from typing import Any
 
-from ml_collections import ConfigDict
-
 from jaxsdgm.data import debian
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.report import comparison_rows, write_comparison
 from jaxsdgm.experiments import classify, pretrain, setup
+from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.progress import log, write_atomically
 
 EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run}
 STAGE = "stage:"
 
 
-def run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def run(config: Config, workdir: Path) -> dict[str, Any]:
     """Runs `config[name]` for every name in `config.order`, each in `workdir/name`.
 
     A stage's `pretrained = "stage:NAME"` is the workdir of an earlier one. Finished stages are not
@@ -32,9 +31,7 @@ def run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     compared = [result for result in runs.values() if result["kind"] == "classify"]
     warnings = [corpus["note"]] if corpus["note"] else []
     links = {result["name"]: f"{name}/report.html" for name, result in runs.items()}
-    page = write_comparison(
-        workdir, compared, title=config.name, warnings=warnings, links=links
-    )
+    page = write_comparison(workdir, compared, title=config.name, warnings=warnings, links=links)
     results = {"kind": "stages", "name": config.name, "warnings": warnings}
     results["comparison"] = comparison_rows(compared)
     results["stages"] = {name: summary(result) for name, result in runs.items()}
@@ -43,7 +40,7 @@ def run(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     return results
 
 
-def prepare(stage: ConfigDict, corpus: dict[str, Any], workdir: Path) -> ConfigDict:
+def prepare(stage: Config, corpus: dict[str, Any], workdir: Path) -> Config:
     """A stage's config with the corpus and the stage before it filled in."""
     stage = stage.copy_and_resolve_references()
     with stage.unlocked():
@@ -53,7 +50,7 @@ def prepare(stage: ConfigDict, corpus: dict[str, Any], workdir: Path) -> ConfigD
     return stage
 
 
-def provide_corpus(config: ConfigDict, workdir: Path) -> dict[str, Any]:
+def provide_corpus(config: Config, workdir: Path) -> dict[str, Any]:
     """Debian's descriptions, fetched by apt; where that cannot be, the generated corpus.
 
     What was decided is kept in corpus.json, so that a resumed run uses the same text.
@@ -64,16 +61,16 @@ def provide_corpus(config: ConfigDict, workdir: Path) -> dict[str, Any]:
     corpus = {"source": config.corpus.source, "dir": config.corpus.dir, "note": ""}
     if corpus["source"] == "debian" and not corpus["dir"]:
         try:
-            log.info("fetching Debian's package descriptions with apt-get (minutes)")
-            options = dict(config.corpus.build)
-            debian.build_corpus(workdir / "corpus", **options)
             corpus["dir"] = str(workdir / "corpus")
+            if not (workdir / "corpus" / "stats.json").exists():
+                log.info("fetching Debian's package descriptions with apt-get (a minute or two)")
+                debian.build_corpus(workdir / "corpus", **dict(config.corpus.build))
         except UserError as error:
-            corpus["source"] = "generated"
+            corpus["source"], corpus["dir"] = "generated", ""
             corpus["note"] = (
                 f"THE TEXT OF THIS RUN IS INVENTED: Debian's descriptions could not be had "
-                f"({error}), so the generated corpus of two made-up languages stood in. The figures "
-                "say that the program works, nothing about real text."
+                f"({error}), so the generated corpus of two made-up languages stood in. The "
+                "figures say that the program works, nothing about real text."
             )
     if corpus["note"]:
         log.warning("%s", corpus["note"])
@@ -93,7 +90,7 @@ def summary(result: dict[str, Any]) -> dict[str, Any]:
 def announce(results: dict[str, Any], page: Path) -> None:
     """The comparison on the terminal."""
     log.info("%-40s %8s %8s", "accuracy", "dev", "test")
-    for name, stage in results["stages"].items():
+    for stage in results["stages"].values():
         if stage["kind"] == "classify":
             dev, test = stage["accuracy"]["dev"], stage["accuracy"]["test"]
             log.info("%-40s %8.1f %8.1f", stage["name"], 100 * dev, 100 * test)

@@ -93,7 +93,9 @@ class GRUDecoder(nn.Module):
         x = jnp.concatenate([x, jnp.broadcast_to(z[:, None], (*x.shape[:2], z.shape[-1]))], -1)
         return self.gru(self.step_input(x), self.first_state(z) if first is None else first)
 
-    def step(self, z: Array, token: Array, state: Array | None, table: Array) -> tuple[Array, Array]:
+    def step(
+        self, z: Array, token: Array, state: Array | None, table: Array
+    ) -> tuple[Array, Array]:
         """One step of generation: logits `[b, v]` of the next token and the new state `[b, h]`."""
         state = self.states(z, token[:, None], table, state)[:, 0]
         return at_least_float32(state @ self.kernel + self.bias), state

@@ -45,18 +45,21 @@ class Embedding(nn.Module):
         return self.drop(vectors, row, train=train)
 
 
+#: words [b, t, e], outputs [b, t, 2h], last states [b, 2h], mask [b, t, 1] -> [b, d]
 POOLING = {
-    "last": lambda outputs, last, mask: last,
-    "mean": lambda outputs, last, mask: outputs.sum(1) / mask.sum(1),
-    "max": lambda outputs, last, mask: jnp.where(mask, outputs, -jnp.inf).max(1),
+    "last": lambda words, outputs, last, mask: last,
+    "mean": lambda words, outputs, last, mask: outputs.sum(1) / mask.sum(1),
+    "max": lambda words, outputs, last, mask: jnp.where(mask, outputs, -jnp.inf).max(1),
+    "words": lambda words, outputs, last, mask: words.sum(1) / mask.sum(1),
 }
 
 
 class TextEncoder(nn.Module):
     """Embeddings per language, then a BiLSTM shared by the languages (spec §3.1, §3.2).
 
-    `pooling` makes one vector of the BiLSTM's outputs: its last states (the paper), or their mean
-    or maximum over the tokens.
+    `pooling` makes one vector of a document: the BiLSTM's last states (the paper), the mean or
+    maximum of its outputs over the tokens, the mean of the word embeddings, or several of these
+    side by side ("mean+words").
     """
 
     vocab_sizes: Mapping[str, int]
@@ -79,11 +82,12 @@ class TextEncoder(nn.Module):
     def __call__(
         self, ids: Array, lengths: Array, row: Array, *, language: str, train: bool
     ) -> Array:
-        """`ids [b, t]`, `lengths [b]` >= 1, row numbers `[b]` to h `[b, 2 hidden]`."""
+        """`ids [b, t]`, `lengths [b]` >= 1, row numbers `[b]` to h `[b, d]`."""
         x = self.embeddings[language](ids, row, train=train)
         outputs, last = self.lstm(x, lengths, row, train=train)
         mask = (jnp.arange(ids.shape[1]) < lengths[:, None])[..., None]  # b t 1
-        return POOLING[self.pooling](outputs, last, mask)
+        parts = [POOLING[kind](x, outputs, last, mask) for kind in self.pooling.split("+")]
+        return jnp.concatenate(parts, -1)
 
     def table(self, language: str) -> Array:
         """The embeddings `[v, e]` of a language, for a decoder that is tied to them."""
@@ -99,9 +103,7 @@ class GaussianHead(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Array, mask: Array, *, train: bool, groups: int = 1
-    ) -> DiagonalGaussian:
+    def __call__(self, x: Array, mask: Array, *, train: bool, groups: int = 1) -> DiagonalGaussian:
         """`x [rows, d]`, `mask [rows]` to a Gaussian over `[rows, features]`."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         x = Linear(self.features, **types, name="hidden")(x)

@@ -61,7 +61,7 @@ class BiLSTMLayer(nn.Module):
 
 
 def _lstm_scan(gates: Array, kernel: Array, valid: Array) -> tuple[Array, Array]:
-    """The recurrence over `gates [t, 2, b, 4h]` (input part); returns `[t, 2, b, h]`, `[2, b, h]`."""
+    """The recurrence over `gates [t, 2, b, 4h]`: states `[t, 2, b, h]` and the last `[2, b, h]`."""
 
     def cell(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> Any:
         h, c = carry
@@ -88,10 +88,8 @@ class BiLSTM(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(
-        self, x: Array, lengths: Array, row: Array, *, train: bool
-    ) -> tuple[Array, Array]:
-        """`x [b, t, d]`, row numbers `[b]` -> outputs of the top layer `[b, t, 2h]` and its last states `[b, 2h]`."""
+    def __call__(self, x: Array, lengths: Array, row: Array, *, train: bool) -> tuple[Array, Array]:
+        """`x [b, t, d]` -> outputs of the top layer `[b, t, 2h]` and its last states `[b, 2h]`."""
         last = x[:, 0]
         for i in range(self.layers):
             if i:

@@ -9,6 +9,7 @@ from flax import linen as nn
 from jax import Array
 
 from jaxsdgm import distributions as dist
+from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise, rows_of
@@ -22,6 +23,7 @@ class Classifier(nn.Module):
     n_classes: int
     features: str = "z1"
     latent: int = 300
+    feature_dropout: float = 0.0
     classifier_hidden: int = 1024
     classifier_dropout: float = 0.0
     axis_name: str | None = None
@@ -32,6 +34,7 @@ class Classifier(nn.Module):
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
         self.posterior = GaussianHead(self.latent, self.axis_name, **types)
+        self.drop = RowDropout(self.feature_dropout)
         self.classifier = MLP(
             (self.classifier_hidden, self.n_classes), self.classifier_dropout, **types
         )
@@ -74,6 +77,7 @@ class Classifier(nn.Module):
         """What the classifier reads, `[b, d]`: h, or a sample (in evaluation the mean) of z1."""
         inputs = rows["ids"], rows["lengths"], rows["row"]
         h = self.encoder(*inputs, language=language, train=train)
+        h = self.drop(h, rows["row"], train=train)
         if self.features == "h":
             return h
         q = self.posterior(h, rows["mask"], train=train)

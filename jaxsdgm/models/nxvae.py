@@ -73,18 +73,35 @@ class NXVAE(nn.Module):
         noise: Noise,
         train: bool,
     ) -> Groups:
-        """Terms per sentence of one language, in nats: {"sentences": {name: [b]}}.
+        """Terms per text of one language, in nats: {group: {name: [b]}}.
 
         loss = NLL(x; z) + a |mean KL(q(z|x) || N(0, I)) - target| (+ discriminator and deceiver),
         with a = hyper["kl_weight"] and a target that is 0 but for the "beta" schedule (spec §4.1).
-        `batch["sentences"]`: ids `[b, t]`, lengths `[b]`, mask `[b]`. In evaluation z is the mean
-        of q.
+        Groups are "sentences" and, beside the paper, "documents", whose loss hyper has a weight
+        for and whose "targets" are the whole of a document of which ids is a part.
+        `batch[group]`: ids `[b, t]`, lengths `[b]`, row `[b]`, mask `[b]` (and targets). In
+        evaluation z is the mean of q.
         """
-        rows = batch["sentences"]
+        groups = {}
+        for group, rows in batch.items():
+            terms = self._terms(rows, language=language, hyper=hyper, noise=noise, train=train)
+            weight = hyper["document_weight"] if group == "documents" else 1.0
+            groups[group] = {**terms, "loss": weight * terms["loss"]}
+        return groups
+
+    def _terms(
+        self,
+        rows: Mapping[str, Array],
+        *,
+        language: str,
+        hyper: Mapping[str, Array],
+        noise: Noise,
+        train: bool,
+    ) -> dict[str, Array]:
         h, q = self.encode(rows, language=language, train=train)
         z = q.sample(noise("z", rows["row"], (self.latent,))) if train and self.sample else q.mean
         table = self.encoder.table(language)
-        reconstruction = self.decoders[language].nll(z, rows["ids"], table)
+        reconstruction = self.decoders[language].nll(z, rows.get("targets", rows["ids"]), table)
         terms = {"reconstruction": reconstruction, "kl": kl(q)}
         gap = terms["kl"] - hyper["kl_target"]
         # |mean| is not a mean of terms: a common sign gives the same value and gradient
@@ -93,7 +110,7 @@ class NXVAE(nn.Module):
         if self.adversary != "none":
             terms.update(self._adversary(h, rows["row"], language))
             terms["loss"] += terms["discriminator"] + terms["deceiver"]
-        return {"sentences": terms}
+        return terms
 
     def _adversary(self, h: Array, row: Array, language: str) -> dict[str, Array]:
         """BCE of the discriminator, whose target is 1 for the first language, and its opposite."""
@@ -111,4 +128,6 @@ class NXVAE(nn.Module):
     def _frozen_discriminator(self, h: Array, row: Array) -> Array:
         """The discriminator's logits `[b]` with its parameters held constant."""
         variables = jax.lax.stop_gradient(self.discriminator.variables)
-        return self.discriminator.clone(parent=None).apply(variables, h, row, train=False)[..., 0]
+        constant = self.discriminator.clone(parent=None)
+        logits: Any = constant.apply(variables, h, row, train=False)
+        return logits[..., 0]

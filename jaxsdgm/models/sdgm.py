@@ -15,12 +15,15 @@ from jax import Array
 from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.layers.decoders import DECODERS
+from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.linear import MLP, Linear, leaky_relu
 from jaxsdgm.layers.normalization import MaskedBatchNorm
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, rows_of
 
-PRIOR_MOMENTUM = 0.01
+#: what `objective` reads from its argument hyper
+HYPERPARAMETERS = ("alpha", "kl_weight", "reconstruction_weight", "labelled_weight")
+PRIOR_MOMENTUM = 0.02
 
 
 #: conditioning -> how y enters q(z2 | z1, y) and p(z1 | z2, y) (spec §6.1). "transadd" is what the
@@ -71,6 +74,8 @@ class M1M2(nn.Module):
     M1+M2 (spec §6.6), whose encoder is frozen and whose data are samples of z1.
     p(y) is `label_proportions` (uniform where empty); with `label_prior="estimated"` it starts
     uniform and follows the mean of q(y | x) over the unlabelled documents.
+    `decoder_sizes` are the decoders' vocabularies where these differ from the encoder's; the rows
+    of a batch then have "targets". `feature_dropout` is on the document vector h.
     `unlabelled_chunk` documents share BatchNorm statistics, 0 for all of them.
     `mean_label_kl` divides KL(q(y|x) || p(y)) by the number of classes, as the paper's code did;
     only to compare with it.
@@ -86,6 +91,8 @@ class M1M2(nn.Module):
     decoder: str | None = "bow"
     decoder_config: Mapping[str, Any] | None = None
     tied: bool = False
+    decoder_sizes: Mapping[str, int] | None = None
+    feature_dropout: float = 0.0
     label_prior: str = "fixed"
     label_proportions: tuple[float, ...] = ()
     unlabelled_chunk: int = 0
@@ -113,8 +120,9 @@ class M1M2(nn.Module):
             width = self.encoder.embedding
             self.decoders = {
                 language: make(size, width, self.tied, **config, **types)
-                for language, size in self.vocab_sizes.items()
+                for language, size in (self.decoder_sizes or self.vocab_sizes).items()
             }
+        self.drop = RowDropout(self.feature_dropout)
         if self.label_prior == "estimated":
             uniform = lambda: jnp.full(self.n_classes, 1 / self.n_classes, self.param_dtype)
             self.prior = self.variable("batch_stats", "label_prior", uniform)
@@ -123,14 +131,17 @@ class M1M2(nn.Module):
         """Touches every parameter; embeddings for `languages` only. For `init`."""
         rows = rows_of(ids, lengths)
         batch = {"labelled": {**rows, "labels": jnp.zeros(len(ids), int)}, "unlabelled": rows}
-        hyper = {name: jnp.ones(()) for name in ("alpha", "kl_weight", "reconstruction_weight")}
+        hyper: dict[str, Array] = {name: jnp.ones(()) for name in HYPERPARAMETERS}
+        if self.decoder_sizes:
+            targets = ids % min(self.decoder_sizes.values())
+            batch = {group: {**rows, "targets": targets} for group, rows in batch.items()}
         for language in languages:
             self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
         if self.decoder:
             z = jnp.zeros((len(ids), self.latent))
             for language, decoder in self.decoders.items():
                 tied_table = self.encoder.table(language if language in languages else languages[0])
-                decoder.nll(z, ids % self.vocab_sizes[language], tied_table)
+                decoder.nll(z, ids % decoder.vocab_size, tied_table)
 
     # -- densities -------------------------------------------------------------------------------
 
@@ -140,6 +151,7 @@ class M1M2(nn.Module):
         """h `[b, 2 hidden]`; constant, and without dropout, in the layer-wise model."""
         train = train and self.decoder is not None
         h = self.encoder(ids, lengths, row, language=language, train=train)
+        h = self.drop(h, row, train=train)
         return h if self.decoder else jax.lax.stop_gradient(h)
 
     def q_z1(self, h: Array, mask: Array, *, train: bool, groups: int = 1) -> DiagonalGaussian:
@@ -160,9 +172,10 @@ class M1M2(nn.Module):
             return jnp.log(self.prior.value)
         return jnp.log(jnp.asarray(self.label_proportions or uniform, float))
 
-    def nll(self, z1: Array, ids: Array, *, language: str) -> Array:
-        """- log p(x | z1) in nats, `[b]`."""
-        return self.decoders[language].nll(z1, ids, self.encoder.table(language))
+    def nll(self, z1: Array, rows: Mapping[str, Array], *, language: str) -> Array:
+        """- log p(x | z1) in nats, `[b]`; x are the rows' "targets", or else their "ids"."""
+        x = rows["targets"] if self.decoder_sizes else rows["ids"]
+        return self.decoders[language].nll(z1, x, self.encoder.table(language))
 
     # -- the bound -------------------------------------------------------------------------------
 
@@ -179,8 +192,9 @@ class M1M2(nn.Module):
     ) -> dict[str, Array]:
         """The terms of z1 and z2 for known labels, `[rows]` each (spec §6.2, §6.6).
 
-        kl_z2 = KL(q(z2|z1,y) || p(z2)), N(0,I) or learned given y; kl_z1 = KL(q(z1|x) || p(z1|z2,y)) with one sample of z2,
-        or - log p(z1|z2,y) at the sample of z1 where the encoder is frozen. `noise=None`: means.
+        kl_z2 = KL(q(z2|z1,y) || p(z2)), with p(z2) = N(0, I) or learned given y;
+        kl_z1 = KL(q(z1|x) || p(z1|z2,y)) with one sample of z2, or - log p(z1|z2,y) at the sample
+        of z1 where the encoder is frozen. `noise=None`: means instead of samples.
         """
         mode = {"train": train, "groups": groups}
         p2 = self.z2_prior(y, mask, **mode) if self.conditioning == "gmix_transadd" else None
@@ -230,12 +244,13 @@ class M1M2(nn.Module):
     ) -> Groups:
         """Terms per document in nats: {"labelled": ..., "unlabelled": ...} (spec §6.2-6.4).
 
-        labelled:   loss = w NLL + v (kl_z1 + kl_z2) - log p(y) + alpha cross_entropy
+        labelled:   loss = u [w NLL + v (kl_z1 + kl_z2) - log p(y)] + alpha cross_entropy
         unlabelled: loss = w NLL + v (kl_z1 + kl_z2) + KL(q(y|x) || p(y))
-        with alpha, v, w the hyperparameters alpha, kl_weight, reconstruction_weight. The layer-wise
-        model has no NLL. `batch[group]`: ids `[b, t]`, lengths `[b]`, mask `[b]`, and labels `[b]`
-        of the labelled rows. Either group may be absent. All documents pass the encoder as one
-        batch; each group has BatchNorm statistics of its own.
+        with alpha, v, w, u the hyperparameters alpha, kl_weight, reconstruction_weight and
+        labelled_weight (all but alpha are 1 in the paper). The layer-wise model has no NLL.
+        `batch[group]`: ids `[b, t]`, lengths `[b]`, row `[b]`, mask `[b]`, and labels `[b]` of the
+        labelled rows. Either group may be absent. All documents pass the encoder as one batch; each
+        group has BatchNorm statistics of its own.
         """
         parts = [batch[group] for group in ("labelled", "unlabelled") if group in batch]
         inputs = (jnp.concatenate([rows[x] for rows in parts]) for x in ("ids", "lengths", "row"))
@@ -270,9 +285,10 @@ class M1M2(nn.Module):
         terms["cross_entropy"] = -(y * log_q).sum(-1)
         bound = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"]) - terms["log_prior_y"]
         if self.decoder:
-            terms["reconstruction"] = self.nll(z1, rows["ids"], language=language)
+            terms["reconstruction"] = self.nll(z1, rows, language=language)
             bound += hyper["reconstruction_weight"] * terms["reconstruction"]
-        return {**terms, "loss": bound + hyper["alpha"] * terms["cross_entropy"]}
+        loss = hyper["labelled_weight"] * bound + hyper["alpha"] * terms["cross_entropy"]
+        return {**terms, "loss": loss}
 
     def _unlabelled(
         self,
@@ -307,7 +323,7 @@ class M1M2(nn.Module):
         bound = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"])
         if not self.decoder:  # entropy, not a divergence: the terms given y hold - log p(y)
             return {**terms, "loss": bound + dist.categorical_kl(log_q, self.log_p_y())}
-        terms["reconstruction"] = self.nll(z1, rows["ids"], language=language)
+        terms["reconstruction"] = self.nll(z1, rows, language=language)
         bound += hyper["reconstruction_weight"] * terms["reconstruction"]
         return {**terms, "loss": bound + terms["kl_y"]}
 
@@ -325,7 +341,9 @@ class M1M2(nn.Module):
         """log q(y | x) `[b, k]` at the mean of q(z1 | x), with the means of z1 and of z2."""
         rows = rows_of(ids, lengths)
         mask, row = rows["mask"], rows["row"]
-        z1 = self.q_z1(self.encode(ids, lengths, row, language=language, train=False), mask, train=False).mean
+        z1 = self.q_z1(
+            self.encode(ids, lengths, row, language=language, train=False), mask, train=False
+        ).mean
         log_q = self.log_q_y(z1, row, train=False)
         y = self._label_input(jax.nn.one_hot(log_q.argmax(-1), self.n_classes, dtype=z1.dtype))
         z2 = self.z2_posterior(z1, y, mask, train=False).mean

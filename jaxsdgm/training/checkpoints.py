@@ -78,7 +78,9 @@ def load_pretrained(path: str | Path) -> tuple[dict[str, Any], dict[str, Any], P
     workdir = path.parent if path.name == "checkpoints" else path
     folder = workdir / "checkpoints"
     if not folder.is_dir():
-        raise UserError(f"config.pretrained: {workdir} holds no checkpoints folder; is it a workdir?")
+        raise UserError(
+            f"config.pretrained: {workdir} holds no checkpoints folder; is it a workdir?"
+        )
     with ocp.CheckpointManager(folder) as manager:
         step = manager.latest_step() if wanted is None else wanted
         if step is None:

@@ -36,7 +36,7 @@ class Task:
 
     name: str
     run: Callable[..., Any]  # make_run's scan
-    data: Any  # {phase: {name: [n, ...]}}
+    data: Any  # {phase: {group: {name: [n, ...]}}}
     plan: Callable[[int, int], Any]  # (start, count) -> {phase: {group: rows}}
     evaluate: Callable[[Any, Any], dict[str, float]]  # (params, batch_stats) -> dev metrics
     score: str  # the dev metric that selects

@@ -48,7 +48,7 @@ class Parallel:
         return jax.tree.map(split, plan)
 
     def compile(self, run: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-        """`run(state, data, plan)` compiled ahead of time for these arguments; donates the state."""
+        """`run(state, data, plan)` compiled ahead of time; it donates the state."""
         if self.mode == "pmap":
             axes = {"in_axes": (None, None, 0), "out_axes": None}
             return jax.pmap(run, AXIS, devices=self.devices, **axes)

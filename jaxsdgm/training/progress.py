@@ -14,9 +14,14 @@ from jaxsdgm.errors import UserError
 log = logging.getLogger("jaxsdgm")
 
 
+def quiet_orbax() -> None:
+    """Orbax reports every file it writes, through absl; only its warnings are wanted."""
+    logging.getLogger("absl").setLevel(logging.WARNING)
+
+
 def configure_logging(workdir: Path) -> None:
     """Messages of the library to the terminal and to `workdir/log.txt`."""
-    logging.getLogger("absl").setLevel(logging.WARNING)  # orbax reports every file it writes
+    quiet_orbax()
     log.setLevel(logging.INFO)
     log.propagate = False
     for handler in list(log.handlers):

@@ -6,11 +6,6 @@ import jax.numpy as jnp
 from jax import Array
 
 
-def constant(step: Any, *, value: float) -> Array:
-    """`value` at every step."""
-    return jnp.full(jnp.shape(step), value)
-
-
 def linear(step: Any, *, warmup: int) -> Array:
     """min(1, step / warmup)."""
     return jnp.minimum(1.0, step / warmup)
@@ -33,5 +28,7 @@ def ramp(step: Any, *, end: float, steps: int) -> Array:
     return end * jnp.asarray(step) / steps
 
 
-#: kind -> weight of a KL term at a step
-KL_WEIGHTS = {"constant": constant, "linear": linear, "sigmoid": sigmoid, "cyclic": cyclic}
+def cosine(step: Any, *, steps: int, end: float, warmup: int) -> Array:
+    """Up to 1 in `warmup` steps while half a cosine falls from 1 to `end` over `steps`."""
+    fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / steps, 1)))
+    return jnp.minimum(1.0, (step + 1) / warmup) * (end + (1 - end) * fall)

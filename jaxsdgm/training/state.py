@@ -82,26 +82,42 @@ def compare(
     )
 
 
-def adam(*, frozen: tuple[str, ...] = (), scales: Mapping[str, float] | None = None) -> Any:
+def adam(
+    *,
+    frozen: tuple[str, ...] = (),
+    scales: Mapping[str, float] | None = None,
+    weight_decay: float = 0.0,
+) -> Any:
     """Adam's direction with torch's defaults (betas 0.9 and 0.999, epsilon 1e-8).
 
-    `frozen` names the top-level subtrees that do not move (and have no moments); `scales` multiplies
-    the direction of others.
+    `frozen` names the top-level subtrees that do not move (and have no moments); `scales`
+    multiplies the direction of others. `weight_decay` is decoupled (AdamW) and leaves word tables
+    alone, most of whose rows a step does not touch.
     """
-    scales = dict(scales or {})
-
-    def scale(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        factor = lambda path, u: scales.get(path[0].key, 1.0) * u
-        return jax.tree_util.tree_map_with_path(factor, updates), state
-
-    moving = optax.scale_by_adam()
+    parts = [optax.scale_by_adam()]
+    if weight_decay:
+        parts.append(optax.add_decayed_weights(weight_decay, _not_tables))
     if scales:
-        again = optax.GradientTransformation(lambda params: optax.EmptyState(), scale)
-        moving = optax.chain(moving, again)
+        parts.append(_scaled(scales))
+    moving = optax.chain(*parts)
     if not frozen:
         return moving
     kind = lambda params: {k: "frozen" if k in frozen else "moving" for k in params}
     return optax.partition({"moving": moving, "frozen": optax.set_to_zero()}, kind)
+
+
+def _not_tables(params: Any) -> Any:
+    return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key != "table", params)
+
+
+def _scaled(scales: Mapping[str, float]) -> optax.GradientTransformation:
+    """Multiplies the updates of top-level subtrees by their factors."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        factor = lambda path, u: scales.get(path[0].key, 1.0) * u
+        return jax.tree_util.tree_map_with_path(factor, updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def reference_adversarial_adam() -> Any:

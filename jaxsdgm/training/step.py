@@ -1,15 +1,17 @@
 """One update of the parameters, and the scan over many of them."""
 
+import dataclasses
 from collections.abc import Callable, Mapping
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import optax
 from jax import Array
 
 from jaxsdgm.training.state import TrainState
 
-#: masked mean of [b] over the rows that count; given by the caller, which knows the model's terms
+#: the masked means of a model's terms, and its new batch statistics; see `make_step`
 Objective = Callable[..., tuple[dict[str, dict[str, Array]], Any]]
 Step = Callable[[TrainState, Any, str], tuple[TrainState, dict[str, Array]]]
 
@@ -38,7 +40,7 @@ def make_step(
             means, stats = objective(
                 params, state.batch_stats, batch, phase=phase, hyper=hyper, key=key
             )
-            return sum(terms["loss"] for terms in means.values()), (means, stats)
+            return jnp.stack([terms["loss"] for terms in means.values()]).sum(), (means, stats)
 
         (loss, (means, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
         if axis_name:
@@ -48,8 +50,8 @@ def make_step(
         params = jax.tree.map(lambda p, u: p + (rate * u).astype(p.dtype), state.params, updates)
         metrics = {f"{group}/{k}": x for group, terms in means.items() for k, x in terms.items()}
         metrics.update({"loss": loss, "gradient_norm": optax.global_norm(grads)})
-        state = state.replace(
-            step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state
+        state = dataclasses.replace(
+            state, step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state
         )
         return state, metrics
 
@@ -65,15 +67,18 @@ def gather(data: Mapping[str, Array], rows: Mapping[str, Array]) -> dict[str, Ar
 def make_run(step: Step) -> Callable[..., tuple[TrainState, dict[str, dict[str, Array]]]]:
     """`run(state, data, plan) -> (state, metrics)`: a scan over the steps of a plan.
 
-    `data` is {phase: {name: [n, ...]}} on the device, `plan` {phase: {group: {name: [s, b]}}}. Each
-    step of the scan makes one update per phase, in order; metrics come back as {phase: {name: [s]}}.
+    `data` is {phase: {group: {name: [n, ...]}}} on the device, `plan` the same with the plan's
+    `[s, b]`. A step of the scan makes one update per phase, in order; metrics come as {phase:
+    {name: [s]}}.
     """
 
     def run(state: TrainState, data: Any, plan: Any) -> tuple[TrainState, dict[str, Any]]:
         def body(state: TrainState, slices: Any) -> tuple[TrainState, dict[str, Any]]:
             metrics = {}
             for phase in plan:
-                batch = {group: gather(data[phase], rows) for group, rows in slices[phase].items()}
+                batch = {
+                    group: gather(data[phase][group], rows) for group, rows in slices[phase].items()
+                }
                 state, metrics[phase] = step(state, batch, phase)
             return state, metrics
 

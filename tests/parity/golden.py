@@ -36,6 +36,7 @@ HEADS = {
 LAYERS = {"i2h": "hidden", "mu": "mean", "logvar": "log_var", "hbn": "norm"}
 NORMS = {"z1y": "z2_posterior/norm", "z2y": "z1_prior/norm"}
 MLPS = {"cldc_classifier": "classifier", "discriminator": "discriminator"}
+LSTM = re.compile(r"(?:encoder\.)?rnn\.(weight|bias)_(ih|hh)_l(\d)(_reverse)?")
 LEAVES = {"weight": "kernel", "bias": "bias"}
 NORM_LEAVES = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 
@@ -69,7 +70,9 @@ def to_flax(arrays: dict[str, np.ndarray], tied: bool = True) -> tuple[dict, dic
         own_table = name.startswith("decoder.embeddings")
         if name.endswith("num_batches_tracked") or (tied and own_table):
             continue
-        if match := re.fullmatch(r"(?:encoder\.)?rnn\.(weight|bias)_(ih|hh)_l(\d)(_reverse)?", name):
+        if match := re.fullmatch(
+            r"(?:encoder\.)?rnn\.(weight|bias)_(ih|hh)_l(\d)(_reverse)?", name
+        ):
             lstm[match.groups()] = value
             continue
         path = _path(name)

@@ -110,11 +110,11 @@ def test_bag_of_words(path, dtype):
         model = nxvae(params)
 
         def total(params, z, language=language, model=model):
-            def nll(model):
+            def decode(model, z=z, language=language):
                 table = model.encoder.table(language)
                 return model.decoders[language].nll(z, arrays[f"in/x_{language}"], table)
 
-            values = nn.apply(nll, model)({"params": params})
+            values = nn.apply(decode, model)({"params": params})
             return values.mean(), values
 
         (value, nll), grads = jax.value_and_grad(total, (0, 1), has_aux=True)(
@@ -301,6 +301,7 @@ def test_m1m2(path, mean_label_kl, dtype):
     batch = m1m2_batch(arrays, dtype)
     ones = np.ones((), dtype)
     hyper = {"alpha": arrays.get("in/alpha"), "kl_weight": ones, "reconstruction_weight": ones}
+    hyper["labelled_weight"] = ones
 
     def total(params):
         groups, new = model.apply(

@@ -1,0 +1,148 @@
+"""What a classification run reads: corpus, labelled subset, vocabularies, pretrained values."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsdgm.data.documents import Corpus
+from jaxsdgm.data.sources import load_corpus
+from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
+from jaxsdgm.data.targets import TargetWords, choose_targets
+from jaxsdgm.data.tokenizers import WordTokenizer
+from jaxsdgm.errors import UserError
+from jaxsdgm.experiments.setup import Config
+from jaxsdgm.training.checkpoints import load_pretrained
+from jaxsdgm.training.progress import log
+
+#: tokens of a document that the selected targets are taken from, however few the encoder reads
+TARGET_LENGTH = 400
+
+
+@dataclass(frozen=True)
+class Inputs:
+    """A corpus as arrays: everything that a run reads."""
+
+    corpus: Corpus
+    subset: Subset
+    tokenizers: dict[str, WordTokenizer]
+    splits: dict[str, dict[str, np.ndarray]]  # {split: {"ids", "lengths", "labels"}}
+    unlabelled: np.ndarray  # rows of the "train" split that are used without their label
+    pretrained: dict[str, Any] | None  # variables of the NXVAE, or None
+    targets: TargetWords | None  # what the decoder explains; None: every word of `ids`
+
+    @property
+    def language(self) -> str:
+        return self.corpus.language
+
+
+def load_inputs(config: Config) -> Inputs:
+    """Reads and checks everything before anything is compiled."""
+    corpus = load_corpus(config.data)
+    subset = draw_subset(config, corpus)
+    pretrained, tokenizers = load_tokenizers(config, corpus)
+    tokenizer, limit = tokenizers[corpus.language], max(config.data.max_length, TARGET_LENGTH)
+    if not config.data.targets.min_documents:
+        limit = config.data.max_length
+    splits = {}
+    for split in ("train", "dev", "test"):
+        ids, lengths = tokenizer.encode(corpus.splits[split].texts, limit)
+        splits[split] = {"ids": ids, "lengths": lengths, "labels": corpus.splits[split].labels}
+    if "unlabelled" in corpus.splits:
+        splits["train"] = _append(
+            splits["train"], corpus.splits["unlabelled"].texts, tokenizer, limit
+        )
+    unlabelled = np.setdiff1d(np.arange(len(splits["train"]["ids"])), subset.indices)
+    targets = add_targets(config, splits)
+    splits = {split: cut(arrays, config.data.max_length) for split, arrays in splits.items()}
+    return Inputs(corpus, subset, tokenizers, splits, unlabelled, pretrained, targets)
+
+
+def add_targets(config: Config, splits: dict[str, dict[str, np.ndarray]]) -> TargetWords | None:
+    """Chooses the decoder's words from the training documents and adds "targets" to all splits."""
+    chosen = config.data.targets
+    if not chosen.min_documents:
+        return None
+    if config.model.tied or config.model.decoder != "bow":
+        raise UserError(
+            "config.data.targets selects words of an untied bag-of-words decoder; set "
+            "config.model.decoder=bow and tied=False, or min_documents=0"
+        )
+    targets = choose_targets(splits["train"]["ids"], **chosen)
+    for arrays in splits.values():
+        arrays["targets"] = targets.encode(arrays["ids"])
+    return targets
+
+
+def cut(arrays: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
+    """The same documents, of which the encoder reads `limit` tokens."""
+    ids, lengths = arrays["ids"][:, :limit], np.minimum(arrays["lengths"], limit)
+    return {**arrays, "ids": ids, "lengths": lengths}
+
+
+def _append(
+    train: dict[str, np.ndarray], texts: tuple[str, ...], tokenizer: WordTokenizer, limit: int
+) -> dict[str, np.ndarray]:
+    """The training documents, followed by documents without a label (-1)."""
+    ids, lengths = tokenizer.encode(texts, limit)
+    width = max(ids.shape[1], train["ids"].shape[1])
+    wide = lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1])))
+    return {
+        "ids": np.concatenate([wide(train["ids"]), wide(ids)]),
+        "lengths": np.concatenate([train["lengths"], lengths]),
+        "labels": np.concatenate([train["labels"], np.full(len(ids), -1, np.int32)]),
+    }
+
+
+def draw_subset(config: Config, corpus: Corpus) -> Subset:
+    """The labelled training documents; 0 labels means all of them."""
+    labels, data = corpus.splits["train"].labels, config.data
+    assert labels is not None
+    k = len(corpus.label_names)
+    if not data.n_labels:
+        return Subset(tuple(range(len(labels))), "all", len(labels), None)
+    if data.subset == "paper":
+        return paper_subset(labels, data.n_labels, corpus.language, k)
+    if data.subset == "stratified":
+        return stratified_subset(labels, n=data.n_labels, seed=data.subset_seed, n_classes=k)
+    raise UserError(f"config.data.subset is {data.subset!r}; use one of paper, stratified")
+
+
+def load_tokenizers(
+    config: Config, corpus: Corpus
+) -> tuple[dict[str, Any] | None, dict[str, WordTokenizer]]:
+    """The NXVAE's variables and vocabularies, or none and a vocabulary of the training texts."""
+    language, data = corpus.language, config.data
+    if not config.pretrained:
+        log.warning("no config.pretrained: encoder and embeddings start from random values")
+        texts = [*corpus.splits["train"].texts]
+        if "unlabelled" in corpus.splits:
+            texts += corpus.splits["unlabelled"].texts
+        blank = WordTokenizer(language, data.normaliser, (), ())
+        size = data.vocab_size.get(language, 50_000)
+        tokens = map(blank.tokens, texts)
+        return None, {
+            language: WordTokenizer.train(
+                tokens, language=language, normaliser=data.normaliser, size=size
+            )
+        }
+    variables, about, folder = load_pretrained(config.pretrained)
+    digests = about["tokenizers"]
+    if language not in digests:
+        known = ", ".join(digests)
+        raise UserError(f"{folder}: pretrained on {known}, not on {language!r}; pretrain with it")
+    return variables, checked_tokenizers(folder, digests)
+
+
+def checked_tokenizers(workdir: Path, digests: Mapping[str, str]) -> dict[str, WordTokenizer]:
+    """The vocabularies of a workdir, which must be those that its checkpoint was trained with."""
+    tokenizers = {lang: WordTokenizer.load(workdir / "tokenizer", lang) for lang in digests}
+    for lang, tokenizer in tokenizers.items():
+        if tokenizer.digest != digests[lang]:
+            raise UserError(
+                f"{workdir / 'tokenizer'}: the {lang!r} vocabulary is not the one that the "
+                "checkpoint was trained with; restore it or train again"
+            )
+    return tokenizers
