@@ -15,6 +15,7 @@ def get_config(pair: str = "de-en") -> ConfigDict:
     config = common.pretraining()
     config.name = f"debian_nxvae_{pair}"
     config.learning_rate = 2e-3
+    config.rate_schedule = "cosine"
     config.data.source = "debian"
     config.data.languages = tuple(pair.split("-"))
     config.data.normaliser = "words"
@@ -28,6 +29,7 @@ def get_config(pair: str = "de-en") -> ConfigDict:
     config.model.layers = 1
     config.model.pooling = "mean+words"
     config.model.adversary = "none"
-    config.training.max_steps = 3_000
+    config.training.max_steps = 5_000
     config.training.eval_every = 250
+    config.training.patience = 0
     return config

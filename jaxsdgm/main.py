@@ -4,6 +4,7 @@ Runs one job and writes its workdir. The same command on the same workdir resume
 once where the job has ended. Exit status: 0 done, 2 bad input (one line says what to change).
 """
 
+import os
 import sys
 import time
 from pathlib import Path
@@ -24,6 +25,13 @@ _WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; runs/NAME-TIM
 EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run, "stages": stages.run}
 
 
+def keep_compiled() -> None:
+    """Compiled programs in a cache folder of the user's; $JAX_COMPILATION_CACHE_DIR overrides."""
+    if not jax.config.jax_compilation_cache_dir:
+        root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
+        jax.config.update("jax_compilation_cache_dir", str(root / "jaxsdgm" / "compiled"))
+
+
 def default_workdir(config: Config) -> Path:
     """runs/<name of the config>-<time>."""
     return Path("runs") / f"{config.name}-{time.strftime('%Y%m%d-%H%M%S')}"
@@ -33,6 +41,7 @@ def run(config: Config, workdir: Path) -> None:
     """One job in one workdir."""
     workdir.mkdir(parents=True, exist_ok=True)
     configure_logging(workdir)
+    keep_compiled()
     devices = jax.local_devices()
     log.info("%s in %s on %d %s", config.name, workdir, len(devices), devices[0].device_kind)
     EXPERIMENTS[config.experiment](config, workdir)

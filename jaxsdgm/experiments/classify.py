@@ -151,7 +151,7 @@ def make_task(
     step = make_step(
         setup.make_objective(model),
         optimizer,
-        schedule=setup.rate_schedule(config),
+        schedule=setup.rate_schedule(config, updates=config.training.max_steps),
         axis_name=parallel.axis_name,
     )
     language = inputs.language

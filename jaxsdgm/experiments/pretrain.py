@@ -135,10 +135,11 @@ def build(config: Config, vocab_sizes: dict[str, int], *, axis_name: str | None)
     )
 
 
-def kl_schedule(config: Config, rounds_per_epoch: int, phases: int) -> Any:
-    """The KL weight and target in force at a step, for the kinds of spec §4.1."""
+def make_schedule(config: Config, rounds_per_epoch: int, phases: int) -> Any:
+    """Learning rate, KL weight and KL target in force at a step, for the kinds of spec §4.1."""
     kl = config.model.kl
     per_epoch = rounds_per_epoch * phases
+    rate = setup.rate_schedule(config, updates=config.training.max_steps * phases)
 
     def schedule(hyper: dict[str, Array], step: Array) -> dict[str, Array]:
         number = step + 1  # the reference counts batches from 1
@@ -153,7 +154,7 @@ def kl_schedule(config: Config, rounds_per_epoch: int, phases: int) -> Any:
         elif kl.kind == "beta":
             steps = per_epoch * kl.epochs
             target = schedules.ramp(number, end=kl.capacity, steps=steps)
-        return {**hyper, "kl_weight": weight, "kl_target": target}
+        return rate({**hyper, "kl_weight": weight, "kl_target": target}, step)
 
     return schedule
 
@@ -190,7 +191,7 @@ def make_task(
     step = make_step(
         setup.make_objective(model),
         optimizer,
-        schedule=kl_schedule(config, rounds, len(plans)),
+        schedule=make_schedule(config, rounds, len(plans)),
         axis_name=parallel.axis_name,
     )
     task = Task(

@@ -40,8 +40,10 @@ def compute_dtype(config: Config) -> Any:
     return DTYPES[config.dtype]
 
 
-def rate_schedule(config: Config) -> Callable[[dict[str, Array], Array], dict[str, Array]]:
-    """The learning rate in force at a step: constant, or a cosine down to a twentieth."""
+def rate_schedule(
+    config: Config, *, updates: int
+) -> Callable[[dict[str, Array], Array], dict[str, Array]]:
+    """The learning rate in force at one of so many updates: constant, or a cosine."""
     if config.rate_schedule not in ("constant", "cosine"):
         raise UserError(
             f"config.rate_schedule is {config.rate_schedule!r}; use one of constant, cosine"
@@ -50,7 +52,7 @@ def rate_schedule(config: Config) -> Callable[[dict[str, Array], Array], dict[st
         return lambda hyper, step: hyper
 
     def schedule(hyper: dict[str, Array], step: Array) -> dict[str, Array]:
-        factor = schedules.cosine(step, steps=config.training.max_steps, end=0.05, warmup=20)
+        factor = schedules.cosine(step, steps=updates, end=0.05, warmup=20)
         return {**hyper, "learning_rate": hyper["learning_rate"] * factor}
 
     return schedule
