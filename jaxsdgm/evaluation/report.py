@@ -1,7 +1,6 @@
 """HTML files that show a run or compare runs: no scripts, no network, images inside."""
 
 import base64
-import json
 import math
 from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
@@ -11,31 +10,13 @@ import jinja2
 import numpy as np
 
 from jaxsdgm.evaluation import figures as draw
+from jaxsdgm.training.progress import read_metrics
 
 NOTHING = "–"
 INVENTED = (
     "The documents of this run were invented by a generator (data source: generated). "
     "The numbers show that the program works; they say nothing about real text."
 )
-
-
-def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The rows of a metrics.jsonl, one a step, in order of steps; none if there is no such file.
-
-    A line that a killed run left half-written is passed over, and the rows that the resumed run
-    wrote again replace the first ones.
-    """
-    if not path.exists():
-        return []
-    rows: dict[int, dict[str, Any]] = {}
-    for line in path.read_text("utf-8", errors="replace").splitlines():
-        try:
-            row = json.loads(line)
-        except json.JSONDecodeError:
-            continue
-        if isinstance(row, dict) and "step" in row:
-            rows.setdefault(row["step"], {}).update(row)
-    return [rows[step] for step in sorted(rows)]
 
 
 def write_report(

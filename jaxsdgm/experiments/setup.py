@@ -13,12 +13,12 @@ import numpy as np
 from jax import Array
 
 from jaxsdgm import __version__
+from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 from jaxsdgm.models.terms import masked_mean, normal_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
-from jaxsdgm.training.progress import write_atomically
 
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
@@ -87,7 +87,7 @@ def start_workdir(config: Config, workdir: Path) -> None:
                 f"{path}: this workdir belongs to another config ({changed}); resume with that one "
                 "or choose another --workdir"
             )
-    write_atomically(path, json.dumps(wanted, indent=1) + "\n")
+    write_text(path, json.dumps(wanted, indent=1) + "\n")
 
 
 def _differences(old: Any, new: Any, name: str = "config") -> str:
@@ -108,7 +108,7 @@ def finished(workdir: Path) -> dict[str, Any] | None:
 
 def write_results(workdir: Path, results: Mapping[str, Any]) -> None:
     """results.json, last of all: its presence says that the run has ended."""
-    write_atomically(workdir / "results.json", json.dumps(results, indent=1) + "\n")
+    write_text(workdir / "results.json", json.dumps(results, indent=1) + "\n")
 
 
 def parameter_count(params: Any) -> int:

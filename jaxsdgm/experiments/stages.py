@@ -5,11 +5,12 @@ from pathlib import Path
 from typing import Any
 
 from jaxsdgm.data import debian
+from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.report import comparison_rows, write_comparison
 from jaxsdgm.experiments import classify, pretrain, setup
 from jaxsdgm.experiments.setup import Config
-from jaxsdgm.training.progress import log, write_atomically
+from jaxsdgm.training.progress import log
 
 EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run}
 STAGE = "stage:"
@@ -74,7 +75,7 @@ def provide_corpus(config: Config, workdir: Path) -> dict[str, Any]:
             )
     if corpus["note"]:
         log.warning("%s", corpus["note"])
-    write_atomically(path, json.dumps(corpus, indent=1) + "\n")
+    write_text(path, json.dumps(corpus, indent=1) + "\n")
     return corpus
 
 

@@ -3,12 +3,12 @@
 import json
 import logging
 import math
-import os
 import sys
 import time
 from pathlib import Path
 from typing import Any
 
+from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 
 log = logging.getLogger("jaxsdgm")
@@ -47,21 +47,22 @@ def duration(seconds: float) -> str:
 
 
 def read_metrics(path: Path) -> list[dict[str, Any]]:
-    """The complete rows of a metrics.jsonl; a line cut short by a kill is left out."""
-    rows = []
-    for line in path.read_text(encoding="utf-8").splitlines() if path.exists() else []:
+    """The rows of a metrics.jsonl, one a step, in order of steps; none if there is no such file.
+
+    A line that a killed run left half-written is passed over, and the rows that the resumed run
+    wrote again replace the first ones.
+    """
+    if not path.exists():
+        return []
+    rows: dict[int, dict[str, Any]] = {}
+    for line in path.read_text("utf-8", errors="replace").splitlines():
         try:
-            rows.append(json.loads(line))
+            row = json.loads(line)
         except json.JSONDecodeError:
-            break
-    return rows
-
-
-def write_atomically(path: Path, text: str) -> None:
-    """The file is the old one or the new one, never half of it."""
-    temporary = path.with_name(f".{path.name}.{os.getpid()}")
-    temporary.write_text(text, encoding="utf-8")
-    temporary.replace(path)
+            continue
+        if isinstance(row, dict) and "step" in row:
+            rows.setdefault(row["step"], {}).update(row)
+    return [rows[step] for step in sorted(rows)]
 
 
 class MetricsWriter:
@@ -70,7 +71,7 @@ class MetricsWriter:
     def __init__(self, workdir: Path, *, resume_step: int, tensorboard: bool = False) -> None:
         self.path = workdir / "metrics.jsonl"
         kept = [row for row in read_metrics(self.path) if row["step"] <= resume_step]
-        write_atomically(self.path, "".join(json.dumps(row) + "\n" for row in kept))
+        write_text(self.path, "".join(json.dumps(row) + "\n" for row in kept))
         self.events = _events(workdir) if tensorboard else None
 
     def write(self, row: dict[str, Any]) -> None:
