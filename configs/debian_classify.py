@@ -40,7 +40,7 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
         config.model.decoder = decoder
         if decoder == "bow":
             config.data.targets = ConfigDict({"min_documents": 3, "max_share": 0.3, "cap": 3})
-    config.training.max_steps = 600
+    config.training.max_steps = 400
     config.training.eval_every = 100
     config.training.patience = 0
     return config

@@ -27,7 +27,7 @@ EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run, "stages": sta
 
 def keep_compiled() -> None:
     """Compiled programs in a cache folder of the user's; $JAX_COMPILATION_CACHE_DIR overrides."""
-    if not jax.config.jax_compilation_cache_dir:
+    if not os.environ.get("JAX_COMPILATION_CACHE_DIR"):
         root = Path(os.environ.get("XDG_CACHE_HOME", Path.home() / ".cache"))
         jax.config.update("jax_compilation_cache_dir", str(root / "jaxsdgm" / "compiled"))
 

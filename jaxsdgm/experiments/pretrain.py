@@ -179,7 +179,7 @@ def make_task(
     hyper = {"learning_rate": config.learning_rate, "kl_weight": weight, "kl_target": 0.0}
     hyper["document_weight"] = config.model.document_weight
     dummy = np.ones((2, 2), np.int32), np.full(2, 2, np.int32)
-    variables = jax.jit(partial(model.init, method="initialise"))(
+    variables = jax.jit(partial(model.clone(axis_name=None).init, method="initialise"))(
         jax.random.key(config.seed), *dummy
     )
     state = create_state(variables, optimizer, seed=config.seed, hyper=hyper)

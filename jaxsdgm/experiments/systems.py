@@ -79,7 +79,8 @@ def build_model(
 def initialise(config: Config, model: nn.Module, language: str) -> Any:
     """Fresh variables, every parameter touched."""
     dummy = np.ones((2, 2), np.int32), np.full(2, 2, np.int32)
-    init = partial(model.init, method="initialise", languages=(language,))
+    plain = model.clone(axis_name=None)
+    init = partial(plain.init, method="initialise", languages=(language,))
     return jax.jit(init)(jax.random.key(config.seed), *dummy)
 
 
