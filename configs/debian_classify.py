@@ -32,7 +32,7 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     config.model.feature_dropout = 0.4
     config.model.classifier_hidden = 128
     config.model.alpha_rule = "plain"
-    config.model.beta = 10.0
+    config.model.beta = 3.0
     config.model.labelled_weight = 0.1
     if decoder in ("nxvae_z1", "nxvae_h"):
         config.model.system = decoder
