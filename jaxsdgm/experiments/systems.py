@@ -96,16 +96,16 @@ def transfer(variables: Any, pretrained: Any, targets: TargetWords | None) -> An
         params[name] = _take(params[name], theirs[name], name)
         if name in stats:
             stats[name] = _take(stats[name], pretrained["batch_stats"][name], name)
-    for name in [key for key in params if key.startswith("decoders_")]:
-        source = dict(theirs.get(name, {}))
-        if "table" in params[name]:
-            own = theirs["encoder"].get(name.replace("decoders", "embeddings"))
-            source["table"] = own["table"] if own else params[name]["table"]
-        if targets:
-            rows = {"table", "bias"} & source.keys()
-            source.update({key: source[key][targets.ids] for key in rows})
-        known = {key: value for key, value in params[name].items() if key in source}
-        params[name] = {**params[name], **_take(known, source, name)}
+    pick = (lambda rows: rows[targets.ids]) if targets else (lambda rows: rows)
+    for name in params:
+        kind, _, language = name.rpartition("_")
+        if kind == "decoders" and name in theirs:
+            known = {key: params[name][key] for key in params[name] if key in theirs[name]}
+            source = {key: pick(value) for key, value in theirs[name].items()}
+            params[name] = {**params[name], **_take(known, source, name)}
+        if kind == "decoder_tables":
+            rows = theirs["encoder"][f"embeddings_{language}"]["table"]
+            params[name] = _take(params[name], {"table": pick(rows)}, name)
     return {**variables, "params": params, "batch_stats": stats}
 
 

@@ -9,7 +9,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 
 from jaxsdgm.distributions import at_least_float32
-from jaxsdgm.layers.encoders import PAD, word_vectors
+from jaxsdgm.layers.encoders import PAD
 from jaxsdgm.layers.linear import Linear, uniform_fan
 from jaxsdgm.layers.recurrent import GRU
 
@@ -28,27 +28,21 @@ def bag_of_words_nll(logits: Array, ids: Array) -> Array:
 
 
 class BagOfWordsDecoder(nn.Module):
-    """logits = z E^T + b with E the tied embeddings `[v, e]`, or a table of its own.
+    """logits = z E^T + b with E a table `[v, e]` that the caller gives: tied to the encoder or not.
 
     The latent size equals the embedding size. PAD stays in the denominator with the logit b[0].
     """
 
     vocab_size: int
-    features: int
-    tied: bool = True
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
     def setup(self) -> None:
         init = nn.initializers.uniform(1.0)
         self.bias = self.param("bias", init, (self.vocab_size,), self.param_dtype)
-        if not self.tied:
-            shape = (self.vocab_size, self.features)
-            self.own_table = self.param("table", word_vectors, shape, self.param_dtype)
 
     def logits(self, z: Array, table: Array) -> Array:
         """`z [b, e]` to unnormalised log-probabilities `[b, v]`."""
-        table = table if self.tied else self.own_table
         z, table = promote_dtype(z, table, dtype=self.dtype)
         scores = at_least_float32(z @ table.T)
         is_pad = jnp.arange(self.vocab_size) == PAD
@@ -67,8 +61,6 @@ class GRUDecoder(nn.Module):
     """
 
     vocab_size: int
-    features: int
-    tied: bool = True
     inputs: int = 100
     hidden: int = 50
     dtype: Any = None
@@ -82,13 +74,9 @@ class GRUDecoder(nn.Module):
         init = uniform_fan(self.hidden)
         self.kernel = self.param("kernel", init, (self.hidden, self.vocab_size), self.param_dtype)
         self.bias = self.param("bias", init, (self.vocab_size,), self.param_dtype)
-        if not self.tied:
-            shape = (self.vocab_size, self.features)
-            self.own_table = self.param("table", word_vectors, shape, self.param_dtype)
 
     def states(self, z: Array, previous: Array, table: Array, first: Array | None = None) -> Array:
         """GRU states `[b, t, h]` after reading the tokens `previous [b, t]`, from `first` or z."""
-        table = table if self.tied else self.own_table
         x = table[previous] * (previous != PAD)[..., None]
         x = jnp.concatenate([x, jnp.broadcast_to(z[:, None], (*x.shape[:2], z.shape[-1]))], -1)
         return self.gru(self.step_input(x), self.first_state(z) if first is None else first)

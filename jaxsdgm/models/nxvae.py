@@ -43,7 +43,7 @@ class NXVAE(nn.Module):
         self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
         self.posterior = GaussianHead(self.latent, self.axis_name, **types)
         self.decoders = {
-            language: BagOfWordsDecoder(size, self.latent, **types)
+            language: BagOfWordsDecoder(size, **types)
             for language, size in self.vocab_sizes.items()
         }
         if self.adversary != "none":

@@ -16,7 +16,7 @@ from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.layers.decoders import DECODERS
 from jaxsdgm.layers.dropout import RowDropout
-from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
+from jaxsdgm.layers.encoders import Embedding, GaussianHead, TextEncoder
 from jaxsdgm.layers.linear import MLP, Linear, leaky_relu
 from jaxsdgm.layers.normalization import MaskedBatchNorm
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, rows_of
@@ -69,9 +69,10 @@ class LabelledLatent(nn.Module):
 class M1M2(nn.Module):
     """M1+M2 with a bag-of-words or GRU decoder, trained end to end or layer-wise.
 
-    `vocab_sizes` names every language that has a decoder; embeddings exist for the languages that
-    the objective is called with. `decoder` is "bow" or "gru"; with None the model is the layer-wise
-    M1+M2 (spec §6.6), whose encoder is frozen and whose data are samples of z1.
+    `vocab_sizes` names every language that has a decoder; embeddings, and the tables of decoders
+    that are not `tied` to them, exist for the languages that the objective is called with.
+    `decoder` is "bow" or "gru"; with None the model is the layer-wise M1+M2 (spec §6.6), whose
+    encoder is frozen and whose data are samples of z1.
     p(y) is `label_proportions` (uniform where empty); with `label_prior="estimated"` it starts
     uniform and follows the mean of q(y | x) over the unlabelled documents.
     `decoder_sizes` are the decoders' vocabularies where these differ from the encoder's; the rows
@@ -117,11 +118,11 @@ class M1M2(nn.Module):
             self.z2_prior = GaussianHead(self.latent, self.axis_name, **types)
         if self.decoder:
             make, config = DECODERS[self.decoder], dict(self.decoder_config or {})
+            sizes = self.decoder_sizes or self.vocab_sizes
+            self.decoders = {k: make(v, **config, **types) for k, v in sizes.items()}
             width = self.encoder.embedding
-            self.decoders = {
-                language: make(size, width, self.tied, **config, **types)
-                for language, size in (self.decoder_sizes or self.vocab_sizes).items()
-            }
+            if not self.tied:
+                self.decoder_tables = {k: Embedding(v, width, **types) for k, v in sizes.items()}
         self.drop = RowDropout(self.feature_dropout)
         if self.label_prior == "estimated":
             uniform = lambda: jnp.full(self.n_classes, 1 / self.n_classes, self.param_dtype)
@@ -139,9 +140,9 @@ class M1M2(nn.Module):
             self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
         if self.decoder:
             z = jnp.zeros((len(ids), self.latent))
-            for language, decoder in self.decoders.items():
-                tied_table = self.encoder.table(language if language in languages else languages[0])
-                decoder.nll(z, ids % decoder.vocab_size, tied_table)
+            for decoder in self.decoders.values():  # of other languages too, but not their tables
+                table = jnp.zeros((decoder.vocab_size, self.encoder.embedding))
+                decoder.nll(z, ids % decoder.vocab_size, table)
 
     # -- densities -------------------------------------------------------------------------------
 
@@ -175,7 +176,11 @@ class M1M2(nn.Module):
     def nll(self, z1: Array, rows: Mapping[str, Array], *, language: str) -> Array:
         """- log p(x | z1) in nats, `[b]`; x are the rows' "targets", or else their "ids"."""
         x = rows["targets"] if self.decoder_sizes else rows["ids"]
-        return self.decoders[language].nll(z1, x, self.encoder.table(language))
+        return self.decoders[language].nll(z1, x, self.table(language))
+
+    def table(self, language: str) -> Array:
+        """The word table `[v, e]` that a language's decoder works with."""
+        return self.encoder.table(language) if self.tied else self.decoder_tables[language].table
 
     # -- the bound -------------------------------------------------------------------------------
 
@@ -358,10 +363,10 @@ class M1M2(nn.Module):
 
     def word_logits(self, z1: Array, *, language: str) -> Array:
         """Unnormalised log-probabilities of the vocabulary `[b, v]` (bag of words)."""
-        return self.decoders[language].logits(z1, self.encoder.table(language))
+        return self.decoders[language].logits(z1, self.table(language))
 
     def next_word(
         self, z1: Array, token: Array, state: Array | None, *, language: str
     ) -> tuple[Array, Array]:
         """One step of the GRU decoder: logits `[b, v]` and the new state."""
-        return self.decoders[language].step(z1, token, state, self.encoder.table(language))
+        return self.decoders[language].step(z1, token, state, self.table(language))

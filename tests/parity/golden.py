@@ -13,7 +13,7 @@ LANGUAGES = ("en", "de")
 #: torch parameter -> path in our tree; {l} is the language, * the rest of the name
 NAMES = [
     (r"embeddings\.embeddings\.(\d)\.embeddings\.weight", "encoder/embeddings_{l}/table"),
-    (r"decoder\.embeddings\.embeddings\.(\d)\.embeddings\.weight", "decoders_{l}/table"),
+    (r"decoder\.embeddings\.embeddings\.(\d)\.embeddings\.weight", "decoder_tables_{l}/table"),
     (r"decoder\.biases\.(\d)", "decoders_{l}/bias"),
     (r"decoder\.z2hid\.(\d)\.(\w+)", "decoders_{l}/first_state/*"),
     (r"decoder\.zx2decin\.(\d)\.(\w+)", "decoders_{l}/step_input/*"),

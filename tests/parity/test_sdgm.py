@@ -241,7 +241,7 @@ def m1m2(arrays, params, stem, **fields):
         conditioning=conditioning,
         decoder=None if "fixenc" in stem else decoder,
         decoder_config=config,
-        tied="table" not in params.get("decoders_en", {}),
+        tied="decoder_tables_en" not in params,
         unlabelled_chunk=int(arrays.get("in/U_chunk", 0)),
         **fields,
     )
@@ -388,7 +388,7 @@ def gru_decoder(params, language):
     table = params["encoder"][f"embeddings_{language}"]["table"]
     gru = params[f"decoders_{language}"]["gru"]["kernel_in"]
     sizes = {"inputs": gru.shape[0], "hidden": gru.shape[1] // 3}
-    return GRUDecoder(*table.shape, tied=True, **sizes)
+    return GRUDecoder(len(table), **sizes)
 
 
 def greedy(decoder, params, table, z, steps):

@@ -1,0 +1,74 @@
+"""Parameter counts of the paper's Tables 5 and 11 at the paper's sizes (spec §12)."""
+
+import jax
+import numpy as np
+import pytest
+
+from configs import europarl_nxvae, mldoc_nxvae
+from jaxsdgm.experiments import pretrain
+from jaxsdgm.experiments.systems import build_model
+
+SIZES = {"en": 40_002, "de": 50_002, "fr": 50_002}
+
+
+def counts(model, **arguments):
+    """Numbers below each top-level module, without making any of them."""
+    ids, lengths = np.ones((2, 2), np.int32), np.full(2, 2, np.int32)
+    init = lambda key: model.init(key, ids, lengths, method="initialise", **arguments)
+    params = jax.eval_shape(init, jax.random.key(0))["params"]
+    return {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in params.items()}
+
+
+def nxvae(pair):
+    sizes = {language: SIZES[language] for language in pair.split("-")}
+    return counts(pretrain.build(europarl_nxvae.get_config(pair), sizes, axis_name=None))
+
+
+def system(argument):
+    pair, language = argument.split(",")[:2]
+    sizes = {name: SIZES[name] for name in pair.split("-")}
+    model = build_model(mldoc_nxvae.get_config(argument), sizes, np.ones(4), axis_name=None)
+    return counts(model, languages=(language,))
+
+
+@pytest.mark.parametrize(
+    ("pair", "total"), [("en-de", 41_842_753), ("en-fr", 41_842_753), ("de-fr", 44_852_753)]
+)
+def test_nxvae(pair, total):
+    assert sum(nxvae(pair).values()) == total
+
+
+def test_parts():
+    parts = nxvae("en-de")
+    tables = 300 * (SIZES["en"] + SIZES["de"])
+    assert parts["encoder"] - tables == 12_979_200  # the BiLSTM
+    assert parts["posterior"] == 541_500
+    assert system("en-de,en,32,nxvae_z1")["classifier"] == 312_324
+
+
+@pytest.mark.parametrize(
+    ("argument", "total"),
+    [
+        ("en-de,en,32,nxvae_z1", 25_833_624),
+        ("en-de,de,32,nxvae_z1", 28_833_624),
+        ("en-fr,fr,32,nxvae_z1", 28_833_624),
+        ("en-de,en,32,nxvae_h", 26_755_224),
+        ("en-de,de,32,nxvae_h", 29_755_224),
+        ("en-de,en,32,bow", 38_471_428),
+        ("en-de,de,32,bow", 44_471_428),
+        ("de-fr,fr,32,bow", None),
+        ("en-de,en,32,gru", 43_167_528),
+        ("en-de,de,32,gru", 49_167_528),
+    ],
+)
+def test_systems(argument, total):
+    found = sum(system(argument).values())
+    if total is None:  # the paper prints one figure for DE and FR; this pair has two large decoders
+        total = 44_471_428 + SIZES["de"] - SIZES["en"]
+    assert found == total
+
+
+def test_layer_wise_trains_little():
+    parts = system("en-de,en,32,none")
+    trained = {name: n for name, n in parts.items() if name not in ("encoder", "posterior")}
+    assert sum(trained.values()) == 859_524
