@@ -3,7 +3,9 @@
     python -m jaxsdgm.data.debian --out data/debian
     python -m jaxsdgm.main --config=configs/debian_nxvae.py:de-en --config.data.dir=data/debian
 
-The argument is the language pair (de-en, fr-en).
+The argument is the language pair (de-en, fr-en). 4 minutes on one CPU core. More is not better here:
+after 5000 steps (15 minutes) dev reconstruction is 54 nats a sentence instead of 61, but the
+classifiers that start from it are worse (README), since each document has been seen 70 times.
 """
 
 from ml_collections import ConfigDict
@@ -15,7 +17,6 @@ def get_config(pair: str = "de-en") -> ConfigDict:
     config = common.pretraining()
     config.name = f"debian_nxvae_{pair}"
     config.learning_rate = 2e-3
-    config.rate_schedule = "cosine"
     config.data.source = "debian"
     config.data.languages = tuple(pair.split("-"))
     config.data.normaliser = "words"
@@ -29,7 +30,7 @@ def get_config(pair: str = "de-en") -> ConfigDict:
     config.model.layers = 1
     config.model.pooling = "mean+words"
     config.model.adversary = "none"
-    config.training.max_steps = 5_000
-    config.training.eval_every = 250
+    config.training.max_steps = 1_200
+    config.training.eval_every = 200
     config.training.patience = 0
     return config

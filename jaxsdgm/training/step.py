@@ -49,7 +49,7 @@ def make_step(
         rate = -hyper["learning_rate"]
         params = jax.tree.map(lambda p, u: p + (rate * u).astype(p.dtype), state.params, updates)
         metrics = {f"{group}/{k}": x for group, terms in means.items() for k, x in terms.items()}
-        metrics.update({"loss": loss, "gradient_norm": optax.global_norm(grads)})
+        metrics.update({"loss": loss, "gradient_norm": optax.tree.norm(grads)})
         state = dataclasses.replace(
             state, step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state
         )

@@ -1,0 +1,32 @@
+"""A small M1+M2 run on the generated corpus, for tests of the engine."""
+
+import functools
+
+from configs import debian_classify
+from jaxsdgm.experiments import classify
+from jaxsdgm.experiments.inputs import Inputs, load_inputs
+from jaxsdgm.experiments.systems import build
+
+
+def config(system="bow"):
+    config = debian_classify.get_config(f"en,32,{system}")
+    config.data.source = "generated"
+    config.data.max_length = 12
+    config.data.batch_size, config.data.unlabelled_size = 7, 10
+    config.model.embedding = config.model.latent = 8
+    config.model.hidden, config.model.classifier_hidden = 6, 8
+    config.model.label_prior = "estimated"
+    config.training.checkpoint_seconds = 0.0
+    config.training.max_steps, config.training.eval_every = 8, 2
+    return config
+
+
+@functools.cache
+def inputs() -> Inputs:
+    return load_inputs(config())
+
+
+def task(parallel, config):
+    """The task and its first state."""
+    model = build(config, inputs(), axis_name=parallel.axis_name)
+    return classify.make_task(config, model, inputs(), parallel)
