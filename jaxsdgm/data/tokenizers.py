@@ -114,7 +114,7 @@ class WordTokenizer:
 
     def tokens(self, text: str) -> list[str]:
         """The text's words, normalised as the vocabulary's were."""
-        return NORMALISERS[self.normaliser](text, self.language)
+        return normaliser(self.normaliser)(text, self.language)
 
     def encode(self, texts: Iterable[str], max_length: int) -> tuple[np.ndarray, np.ndarray]:
         """Ids [n, length] int32 padded with PAD, and lengths [n] int32; see `encode_tokens`."""

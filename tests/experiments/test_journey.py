@@ -1,0 +1,129 @@
+"""Raw text, pretraining, M1+M2 and its twin, report, prediction: the whole way, small."""
+
+import json
+import shutil
+
+import pytest
+
+from jaxsdgm import predict
+from jaxsdgm.data import debian
+from jaxsdgm.errors import UserError
+from jaxsdgm.experiments import classify, stages
+from jaxsdgm.experiments.classify import load_trained
+from tests.experiments import tiny_quickstart
+
+TIMES = ("seconds", "examples_per_second", "compile_seconds")
+
+
+@pytest.fixture(scope="module")
+def workdir(tmp_path_factory):
+    folder = tmp_path_factory.mktemp("quickstart")
+    with pytest.MonkeyPatch.context() as patch:
+
+        def no_network(*args, **kwargs):
+            raise UserError("apt-get reached no archive")
+
+        patch.setattr(debian, "build_corpus", no_network)
+        stages.run(tiny_quickstart.get_config("debian"), folder)
+    return folder
+
+
+def results(workdir, stage):
+    return json.loads((workdir / stage / "results.json").read_text())
+
+
+def test_classification_results(workdir):
+    found = results(workdir, "m1m2")
+    for split in ("train", "dev", "test"):
+        metrics = found["metrics"][split]
+        assert 0 <= metrics["accuracy"] <= 1
+        assert {"macro_f1", "per_class", "confusion", "ece", "nll"} <= metrics.keys()
+    assert {"reconstruction", "kl_z1", "kl_z2", "kl_y"} <= found["elbo"]["test"].keys()
+    assert set(found["latents"]["active_units"]) == {"z1", "z2"}
+    assert len(found["subset"]["indices"]) == found["subset"]["n"] == 16
+    assert {"steps", *TIMES} <= found["training"].keys()
+    for field in ("config", "versions", "device", "seed", "parameters", "warnings"):
+        assert field in found
+    titles = [table["title"] for table in found["tables"]["generated"]]
+    assert titles[0].startswith("z2 drawn")
+    assert titles[-1].startswith("z2 of the document")
+    assert found["tables"]["neighbours"][0]["neighbours"].keys() == {"en", "de"}
+
+
+def test_pretraining_results(workdir):
+    found = results(workdir, "pretrain")
+    assert found["metrics"]["dev"]["reconstruction"] > 0
+    assert found["data"]["counts"]["train en"] > 0
+
+
+def test_files(workdir):
+    for stage in ("pretrain", "m1m2", "supervised"):
+        assert "</html>" in (workdir / stage / "report.html").read_text()
+        rows = (workdir / stage / "metrics.jsonl").read_text().splitlines()
+        assert [json.loads(row)["step"] for row in rows] == [2, 4, 6]
+        assert (workdir / stage / "log.txt").exists() is False  # main writes the log, once
+    page = (workdir / "comparison.html").read_text()
+    assert "M1+M2+BOW" in page
+    assert "NXVAE-z1" in page
+    assert "INVENTED" in page
+    assert "apt-get reached no archive" in page
+
+
+def test_running_again_returns_the_same(workdir):
+    before = (workdir / "results.json").read_text()
+    stages.run(tiny_quickstart.get_config("debian"), workdir)
+    assert (workdir / "results.json").read_text() == before
+
+
+@pytest.mark.parametrize("suffix", [".txt", ".tsv", ".jsonl"])
+def test_prediction(workdir, tmp_path, suffix):
+    texts = ["ba ko mi", "lu ta"]
+    path = tmp_path / f"new{suffix}"
+    lines = {".txt": texts, ".tsv": ["text", *texts]}
+    lines[".jsonl"] = [json.dumps({"text": text}) for text in texts]
+    path.write_text("".join(line + "\n" for line in lines[suffix]))
+    function, names = load_trained(workdir / "m1m2")
+    found = list(predict.predictions(predict.read(str(path), "text"), function, names))
+    assert len(found) == 2
+    for one in found:
+        assert one.label in names
+        assert sum(one.probabilities.values()) == pytest.approx(1, abs=1e-4)
+
+
+def test_prediction_names_what_it_cannot_read(workdir, tmp_path):
+    path = tmp_path / "new.txt"
+    path.write_text("one\n\nthree\n")
+    with pytest.raises(UserError, match=r"new\.txt:2: empty document"):
+        list(predict.read(str(path), "text"))
+    with pytest.raises(UserError, match="not a classification run but 'pretrain'"):
+        load_trained(workdir / "pretrain")
+
+
+def test_trials(workdir, tmp_path):
+    config = stages.prepare(
+        tiny_quickstart.get_config().supervised,
+        {"source": "generated", "dir": ""},
+        workdir,
+    )
+    config.trials = 2
+    found = classify.run(config, tmp_path)
+    assert len(found["accuracy"]["test"]["runs"]) == 2
+    seeds = [results(tmp_path, f"trial-{i}")["subset"]["seed"] for i in range(2)]
+    assert seeds == [0, 1]
+
+
+def test_damaged_checkpoint(workdir, tmp_path):
+    copy = tmp_path / "pretrain"
+    shutil.copytree(workdir / "pretrain", copy)
+    for path in (copy / "checkpoints" / "6").rglob("*"):
+        if path.is_file() and path.name != "_CHECKPOINT_METADATA":
+            path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
+    with pytest.raises(UserError, match="checkpoints/6: cannot be read") as caught:
+        classify.load_inputs(
+            stages.prepare(
+                tiny_quickstart.get_config().m1m2.copy_and_resolve_references(),
+                {"source": "generated", "dir": ""},
+                tmp_path,
+            )
+        )
+    assert "\n" not in str(caught.value)
