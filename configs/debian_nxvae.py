@@ -3,7 +3,7 @@
     python -m jaxsdgm.data.debian --out data/debian
     python -m jaxsdgm.main --config=configs/debian_nxvae.py:de-en --config.data.dir=data/debian
 
-The argument is the language pair (de-en, fr-en). 4 minutes on one CPU core. More is not better: after
+The argument is the language pair (de-en, fr-en). Four minutes on a core. More is not better: after
 5000 steps (15 minutes, with a cosine) dev reconstruction was 54 nats a sentence instead of 61, but
 the classifiers that started from it were worse.
 """
