@@ -3,6 +3,7 @@
 import math
 import time
 from collections.abc import Callable, Mapping
+from contextlib import closing
 from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
@@ -71,8 +72,30 @@ def fit(
     The run ends in the same bits however often it was interrupted. A value that is not finite
     raises UserError, names the step and the term, and leaves the last good checkpoint.
     """
+    # closed on errors too: at exit, a write that goes on in the background would be lost
+    with closing(Checkpoints(workdir, about)) as checkpoints:
+        return _train(
+            task,
+            state,
+            checkpoints,
+            schedule=schedule,
+            parallel=parallel,
+            workdir=workdir,
+            tensorboard=tensorboard,
+        )
+
+
+def _train(
+    task: Task,
+    state: TrainState,
+    checkpoints: Checkpoints,
+    *,
+    schedule: Schedule,
+    parallel: Parallel,
+    workdir: Path,
+    tensorboard: bool,
+) -> Fit:
     best = nothing_yet(state, maximise=task.maximise)
-    checkpoints = Checkpoints(workdir, about)
     notes = {"step": 0, "examples": 0, "seconds": 0.0, "compile_seconds": 0.0}
     if restored := checkpoints.restore({"state": state, "best": best}):
         state, best = restored[0]["state"], restored[0]["best"]
@@ -119,7 +142,6 @@ def fit(
             clock.saved()
     if saved != notes["step"]:
         checkpoints.save(notes["step"], {"state": state, "best": best}, notes)
-    checkpoints.close()
     return Fit(state, best, stopped=stopped, **notes)
 
 

@@ -48,10 +48,11 @@ class Parallel:
         return jax.tree.map(split, plan)
 
     def compile(self, run: Callable[..., Any], *arguments: Any) -> Callable[..., Any]:
-        """`run(state, data, plan)` compiled ahead of time; it donates the state."""
+        """`run(state, data, plan)` compiled ahead of time; under "jit" it donates the state."""
         if self.mode == "pmap":
             axes = {"in_axes": (None, None, 0), "out_axes": None}
-            return jax.pmap(run, AXIS, devices=self.devices, **axes)
+            mapped = jax.pmap(run, AXIS, devices=self.devices, **axes)
+            return mapped.lower(*arguments).compile()
         shardings = (self.replicated, self.replicated, self.sharded)
         jitted = jax.jit(
             run, in_shardings=shardings, out_shardings=self.replicated, donate_argnums=0

@@ -1,12 +1,18 @@
-"""M1+M2: how much it computes, what its fillers and options do."""
+"""M1+M2: the bound by its formula, how much it computes, what its fillers and options do."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
 import numpy as np
 import pytest
 
-from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2
-from jaxsdgm.models.terms import masked_mean, normal_noise
+from jaxsdgm.experiments.setup import make_objective
+from jaxsdgm.experiments.systems import TRANSFERRED
+from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2, PRIOR_MOMENTUM
+from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise
+from jaxsdgm.training.state import adam, create_state
+from jaxsdgm.training.step import make_step
 
 B_L, B_U, T, V, E, K = 5, 11, 13, 1009, 4, 3
 ENCODER = {"embedding": E, "hidden": 3, "layers": 1, "dropout": 0.2}
@@ -56,11 +62,19 @@ def loss_of(model, variables, batch):
 
 
 def evaluated(model, variables, batch=BATCH):
+    """The loss, the terms, the new statistics and the gradient."""
     loss = loss_of(model, variables, batch)
     (value, (groups, stats)), grads = jax.jit(jax.value_and_grad(loss, has_aux=True))(
         variables["params"]
     )
     return value, groups, stats, grads
+
+
+@functools.cache
+def plain():
+    """The model with no option set, its variables, and `evaluated` of them."""
+    model, variables = make()
+    return model, variables, evaluated(model, variables)
 
 
 def shapes(jaxpr):
@@ -76,7 +90,7 @@ def shapes(jaxpr):
 
 
 def test_no_array_of_documents_by_words_by_vocabulary():
-    model, variables = make()
+    model, variables, _ = plain()
     loss = loss_of(model, variables, BATCH)
     jaxpr = jax.make_jaxpr(jax.value_and_grad(loss, has_aux=True))(variables["params"])
     found = set(shapes(jaxpr.jaxpr))
@@ -87,8 +101,7 @@ def test_no_array_of_documents_by_words_by_vocabulary():
 
 
 def test_fillers_change_nothing():
-    model, variables = make()
-    value, _, stats, grads = evaluated(model, variables)
+    model, variables, (value, _, stats, grads) = plain()
     filled = {}
     for group, part in BATCH.items():
         filler = {**rows(3, 5000, 7), "mask": np.zeros(3, np.float32)}
@@ -101,45 +114,113 @@ def test_fillers_change_nothing():
 
 
 def test_one_chunk_is_no_chunks():
-    model, variables = make()
-    whole = evaluated(model, variables)
-    chunked = evaluated(model.clone(unlabelled_chunk=B_U), variables)
-    np.testing.assert_allclose(whole[0], chunked[0], rtol=1e-6)
+    model, variables, (value, _, stats, _) = plain()
+    chunked = jax.jit(loss_of(model.clone(unlabelled_chunk=B_U), variables, BATCH))
+    chunked_value, (_, chunked_stats) = chunked(variables["params"])
+    np.testing.assert_allclose(value, chunked_value, rtol=1e-6)
+    jax.tree.map(lambda a, b: np.testing.assert_allclose(a, b, rtol=1e-5), stats, chunked_stats)
 
 
 @pytest.mark.parametrize("decoder", ["bow", "gru", None])
 def test_a_step_moves_what_it_should(decoder):
     model, variables = make(decoder=decoder)
-    grads = evaluated(model, variables)[3]
-    still = {"encoder", "posterior"} if decoder is None else set()
-    for name, tree in grads.items():
-        moves = any(float(jnp.abs(g).max()) > 0 for g in jax.tree.leaves(tree))
-        assert moves == (name not in still), name
+    optimizer = adam(frozen=() if decoder else TRANSFERRED)
+    hyper = {**HYPER, "learning_rate": 0.01}
+    state = create_state(variables, optimizer, seed=0, hyper=hyper)
+    step = make_step(make_objective(model), optimizer)
+    with jax.debug_key_reuse(True):  # nothing draws twice from one key
+        new, metrics = jax.jit(step, static_argnums=2)(state, BATCH, "en")
+    assert np.isfinite(metrics["loss"])
+    old, new = jax.tree_util.tree_leaves_with_path(state.params), jax.tree.leaves(new.params)
+    for (path, before), after in zip(old, new, strict=True):
+        still = decoder is None and path[0].key in TRANSFERRED
+        assert bool((before == after).all()) == still, jax.tree_util.keystr(path)
+
+
+def log_softmax(x):
+    x = x - x.max(-1, keepdims=True)
+    return x - np.log(np.exp(x).sum(-1, keepdims=True))
+
+
+def densities(model, batch):
+    """log q(y | z1) `[b, k]`, word logits `[b, v]` and both KLs `[b, k]`, label after label."""
+    h = model.encode(batch["ids"], batch["lengths"], batch["row"], language="en", train=False)
+    q1 = model.q_z1(h, batch["mask"], train=False)
+    kls = []
+    for y in range(K):
+        label = jnp.zeros((len(h), K)).at[:, y].set(1)
+        terms = model.given_label(q1, q1.mean, label, batch["mask"], None, train=False)
+        kls.append(terms["kl_z1"] + terms["kl_z2"])
+    log_q = model.log_q_y(q1.mean, batch["row"], train=False)
+    return log_q, model.word_logits(q1.mean, language="en"), jnp.stack(kls, 1)
+
+
+@pytest.mark.parametrize("group", BATCH)
+def test_the_bound_is_its_formula_with_a_loop_over_labels(group):
+    """Spec §6.2 and §6.3 at the means of the posteriors."""
+    model, variables, _ = plain()
+    batch = BATCH[group]
+    call = {"language": "en", "hyper": HYPER, "noise": no_noise, "train": False}
+    objective = lambda: model.apply(variables, {group: batch}, method="objective", **call)
+    found = jax.jit(objective)()[group]["loss"]
+    pieces = jax.jit(lambda: model.apply(variables, batch, method=densities))()
+    log_q, logits, kls = map(np.asarray, pieces)
+    words = np.take_along_axis(log_softmax(logits), batch["ids"], 1)
+    expected = -(words * (batch["ids"] != 0)).sum(1)
+    if group == "labelled":
+        of_label = np.arange(B_L), batch["labels"]
+        expected += kls[of_label] + np.log(K) - HYPER["alpha"] * log_q[of_label]
+    else:
+        q = np.exp(log_q)
+        expected += (q * kls).sum(1) + (q * (log_q + np.log(K))).sum(1)
+    np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
 def test_estimated_prior_moves_to_the_mean_of_q():
-    model, variables = make(label_prior="estimated")
-    before = variables["batch_stats"]["label_prior"]
-    np.testing.assert_allclose(before, 1 / K)
-    after = evaluated(model, variables)[2]["label_prior"]
-    np.testing.assert_allclose(after.sum(), 1, rtol=1e-5)
-    assert float(jnp.abs(after - before).max()) > 0
+    model, variables, (_, groups, _, _) = plain()
+    model = model.clone(label_prior="estimated")
+    uniform = jnp.full(K, 1 / K)
+    variables = {**variables, "batch_stats": {**variables["batch_stats"], "label_prior": uniform}}
+    loss = jax.jit(loss_of(model, variables, BATCH))
+    _, (estimated, stats) = loss(variables["params"])
+    np.testing.assert_allclose(  # this step's bound has the prior of before
+        estimated["unlabelled"]["kl_y"], groups["unlabelled"]["kl_y"], atol=1e-6
+    )
+    moved = (stats["label_prior"] - (1 - PRIOR_MOMENTUM) / K) / PRIOR_MOMENTUM  # the mean of q
+    np.testing.assert_allclose(moved, mean_of_q(model, variables), rtol=1e-4)
+
+
+def mean_of_q(model, variables):
+    """The mean of q(y | x) over the unlabelled documents, with the draws of `loss_of`."""
+
+    def log_q(model):
+        parts = [np.concatenate([BATCH[g][x] for g in BATCH]) for x in ("ids", "lengths", "row")]
+        h = model.encode(*parts, language="en", train=True)[B_L:]
+        rows = BATCH["unlabelled"]
+        q1 = model.q_z1(h, rows["mask"], train=True)
+        noise = normal_noise(jax.random.key(1))("unlabelled_z1", rows["row"], (E,))
+        return model.log_q_y(q1.sample(noise), rows["row"], train=True)
+
+    options = {"rngs": {"dropout": jax.random.key(2)}, "mutable": ["batch_stats"]}
+    return np.exp(jax.jit(lambda: model.apply(variables, method=log_q, **options)[0])()).mean(0)
 
 
 def test_label_proportions_are_the_prior():
     shares = (0.5, 0.3, 0.2)
-    model, variables = make(label_proportions=shares)
-    terms = evaluated(model, variables)[1]["labelled"]
-    expected = np.log(np.array(shares)[BATCH["labelled"]["labels"]])
-    np.testing.assert_allclose(terms["log_prior_y"], expected, rtol=1e-5)
+    model, variables, _ = plain()
+    np.testing.assert_allclose(model.apply(variables, method="log_p_y"), np.log(np.full(K, 1 / K)))
+    model = model.clone(label_proportions=shares)
+    np.testing.assert_allclose(model.apply(variables, method="log_p_y"), np.log(shares), rtol=1e-6)
 
 
-def test_gru_and_words_decoders_ignore_padding():
+def test_gru_decoder_ignores_padding():
     wide = {**BATCH, "labelled": dict(BATCH["labelled"])}
     wide["labelled"]["ids"] = np.pad(BATCH["labelled"]["ids"], ((0, 0), (0, 4)))
     wide["unlabelled"] = dict(BATCH["unlabelled"])
     wide["unlabelled"]["ids"] = np.pad(BATCH["unlabelled"]["ids"], ((0, 0), (0, 4)))
     model, variables = make(decoder="gru", feature_dropout=0.0)
     model = model.clone(encoder_config={**ENCODER, "dropout": 0.0})
-    narrow, padded = evaluated(model, variables), evaluated(model, variables, wide)
-    np.testing.assert_allclose(narrow[0], padded[0], rtol=1e-5)
+    narrow, padded = (
+        jax.jit(loss_of(model, variables, batch))(variables["params"])[0] for batch in (BATCH, wide)
+    )
+    np.testing.assert_allclose(narrow, padded, rtol=1e-5)

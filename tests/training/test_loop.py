@@ -1,28 +1,83 @@
 """The loop: one compilation, early stopping, values that are not finite, resuming."""
 
+import dataclasses
 import json
 import math
 
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from jaxsdgm.errors import UserError
-from jaxsdgm.training.loop import Schedule, fit
+from jaxsdgm.models.terms import masked_mean
+from jaxsdgm.training.loop import Schedule, Task, fit
 from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.state import adam, create_state
+from jaxsdgm.training.step import make_run, make_step
 from tests.training import tiny
 
-PARALLEL = Parallel(devices=jax.local_devices()[:1])
+ROWS = 4  # of a step of the toy task
 
 
-def run(workdir, config=None, **changes):
-    """A fit of the tiny task in a workdir; `changes` replace parts of the task."""
-    config = config or tiny.config()
-    task, state = tiny.task(PARALLEL, config)
-    task = type(task)(**{**vars(task), **changes})
+class OneCompilation(Parallel):
+    """One device, and programs that are kept from one fit to the next."""
+
+    def __init__(self):
+        super().__init__(devices=jax.local_devices()[:1])
+        self.programs = {}
+
+    def compile(self, run, *arguments):
+        if run not in self.programs:
+            self.programs[run] = super().compile(run, *arguments)
+        return self.programs[run]
+
+
+def toy_data():
+    rng = np.random.default_rng(0)
+    x = rng.normal(size=(100, 3)).astype(np.float32)
+    return {"x": x, "y": x.sum(1), "scale": np.ones(100, np.float32)}
+
+
+def toy_objective(params, batch_stats, batch, *, phase, hyper, key):
+    """Least squares with noise, and a term whose gradient is nan (0 / 0) where "scale" is 0."""
+    rows = batch["all"]
+    error = (rows["x"] @ params["w"] - rows["y"] + 0.1 * jax.random.normal(key)) ** 2
+    size = jnp.sqrt(rows["scale"] * (params["w"] ** 2).sum())
+    terms = {"error": error, "size": size, "loss": error + 0.01 * size}
+    return {"all": {k: masked_mean(v, rows["mask"]) for k, v in terms.items()}}, batch_stats
+
+
+def toy_plan(start, count):
+    """Step s reads the documents 4 s to 4 s + 3."""
+    index = np.arange(start * ROWS, (start + count) * ROWS, dtype=np.int32).reshape(count, ROWS)
+    row = np.broadcast_to(np.arange(ROWS, dtype=np.int32), index.shape)
+    return {"en": {"all": {"index": index, "row": row, "mask": np.ones(index.shape, np.float32)}}}
+
+
+def toy(**fields):
+    """A task that compiles in no time, and its first state; `fields` replace parts of the task."""
+    optimizer = adam()
+    params = {"params": {"w": np.ones(3, np.float32)}}
+    state = create_state(params, optimizer, seed=0, hyper={"learning_rate": 0.1})
+    task = Task(
+        "toy",
+        make_run(make_step(toy_objective, optimizer)),
+        data={"en": {"all": toy_data()}},
+        plan=toy_plan,
+        evaluate=lambda params, stats: {"accuracy": -float((params["w"] ** 2).sum())},
+        score="accuracy",
+        maximise=True,
+    )
+    return dataclasses.replace(task, **fields), state
+
+
+def run(workdir, task_and_state, parallel=None, **schedule):
+    task, state = task_and_state
     workdir.mkdir(exist_ok=True)
-    schedule = Schedule(**config.training)
-    return fit(task, state, schedule=schedule, parallel=PARALLEL, workdir=workdir, about={})
+    plan = {"max_steps": 8, "eval_every": 2, "checkpoint_seconds": 0.0, **schedule}
+    parallel = parallel or Parallel(devices=jax.local_devices()[:1])
+    return fit(task, state, schedule=Schedule(**plan), parallel=parallel, workdir=workdir, about={})
 
 
 def rows(workdir):
@@ -37,68 +92,115 @@ def scores(*values):
     return lambda params, stats: {"accuracy": next(remaining)}
 
 
-def test_one_trace_and_the_same_bits_after_an_interruption(tmp_path):
-    task, _ = tiny.task(PARALLEL, tiny.config())
-    traces = []
+def interrupted(evaluate, after):
+    """`evaluate`, but the process is stopped at its call number `after`."""
+    calls = []
+
+    def stops(params, stats):
+        calls.append(1)
+        if len(calls) == after:
+            raise KeyboardInterrupt
+        return evaluate(params, stats)
+
+    return stops
+
+
+def assert_same_bits(tree, other):
+    for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
+        if jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
+            a, b = jax.random.key_data(a), jax.random.key_data(b)
+        np.testing.assert_array_equal(a, b)
+
+
+def check_resuming(tmp_path, make, parallel, **schedule):
+    """Whole, or stopped in the third evaluation and started again: the same bits."""
+    whole = run(tmp_path / "whole", make(), parallel, **schedule)
+    task, state = make()
+    cut = dataclasses.replace(task, evaluate=interrupted(task.evaluate, 3))
+    with pytest.raises(KeyboardInterrupt):
+        run(tmp_path / "cut", (cut, state), parallel, **schedule)
+    resumed = run(tmp_path / "cut", make(), parallel, **schedule)
+    assert_same_bits((whole.state, whole.best), (resumed.state, resumed.best))
+    assert whole.examples == resumed.examples
+    assert rows(tmp_path / "whole") == rows(tmp_path / "cut")
+
+
+def test_m1m2_ends_in_the_same_bits_after_an_interruption_and_is_traced_once(tmp_path):
+    parallel, traces = OneCompilation(), []
+    task, state = tiny.task(parallel, tiny.config())
 
     def counted(state, data, plan):
         traces.append(1)
         return task.run(state, data, plan)
 
-    whole = run(tmp_path / "whole", run=counted)
+    counting = dataclasses.replace(task, run=counted)
+    copy = lambda: (counting, jax.tree.map(jnp.copy, state))  # a fit donates its state
+    check_resuming(tmp_path, copy, parallel)
     assert len(traces) == 1
-    calls = []
-
-    def stops(params, stats):
-        calls.append(1)
-        if len(calls) == 3:
-            raise KeyboardInterrupt
-        return task.evaluate(params, stats)
-
-    with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", evaluate=stops)
-    resumed = run(tmp_path / "cut")
-    for a, b in zip(jax.tree.leaves(whole.state), jax.tree.leaves(resumed.state), strict=True):
-        if not jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-            np.testing.assert_array_equal(a, b)
-    for a, b in zip(jax.tree.leaves(whole.best), jax.tree.leaves(resumed.best), strict=True):
-        np.testing.assert_array_equal(a, b)
-    assert rows(tmp_path / "whole") == rows(tmp_path / "cut")
 
 
-def test_patience_and_the_best_step(tmp_path):
-    config = tiny.config()
-    config.training.patience = 2
-    result = run(tmp_path / "a", config, evaluate=scores(0.5, 0.7, 0.7, 0.6))
+@pytest.mark.parametrize("checkpoint_seconds", [0.0, 1e9])
+def test_resuming_with_and_without_a_checkpoint(tmp_path, checkpoint_seconds):
+    parallel = Parallel(devices=jax.local_devices()[:1])
+    check_resuming(tmp_path, toy, parallel, checkpoint_seconds=checkpoint_seconds)
+
+
+@pytest.mark.parametrize("mode", ["jit", "pmap"])
+def test_one_trace_a_fit(tmp_path, mode):
+    parallel = Parallel(mode, jax.local_devices()[:1])
+    task, state = toy()
+    traces = []
+
+    def counted(*arguments):
+        traces.append(1)
+        return task.run(*arguments)
+
+    result = run(tmp_path, (dataclasses.replace(task, run=counted), state), parallel, max_steps=12)
+    assert len(traces) == 1
+    assert result.compile_seconds > 0.01  # not a part of the first steps' time
+
+
+def test_patience_and_the_best_parameters(tmp_path):
+    evaluate = scores(0.5, 0.7, 0.7, 0.6)
+    result = run(tmp_path / "a", toy(evaluate=evaluate), patience=2)
     assert (result.stopped, result.step, int(result.best.step)) == ("end", 8, 4)
-    config.training.max_steps = 20
-    result = run(tmp_path / "b", config, evaluate=scores(0.5, 0.7, 0.7, 0.6))
+    evaluate = scores(0.5, 0.7, 0.7, 0.6)
+    result = run(tmp_path / "b", toy(evaluate=evaluate), patience=2, max_steps=20)
     assert (result.stopped, result.step, int(result.best.step)) == ("patience", 8, 4)
+    short = run(tmp_path / "c", toy(evaluate=scores(0.5, 0.7)), max_steps=4)
+    assert_same_bits(result.best.params, short.state.params)  # those of step 4
+    again = run(tmp_path / "b", toy(evaluate=scores()), patience=2, max_steps=20)
+    assert (again.stopped, again.step) == ("patience", 8)
 
 
-def test_min_delta(tmp_path):
-    config = tiny.config()
-    config.training.min_delta = 0.25
-    result = run(tmp_path / "a", config, evaluate=scores(0.1, 0.3, 0.4, 0.5))
+def test_an_improvement_is_more_than_min_delta(tmp_path):
+    evaluate = scores(0.1, 0.3, 0.4, 0.5)
+    result = run(tmp_path / "a", toy(evaluate=evaluate), min_delta=0.25)
     assert int(result.best.step) == 6
+    down = {"evaluate": scores(0.5, 0.3, 0.2, 0.1), "maximise": False}
+    result = run(tmp_path / "b", toy(**down), min_delta=0.25)
+    assert (int(result.best.step), float(result.best.score)) == (6, pytest.approx(0.2))
 
 
-def test_a_loss_that_is_not_finite_stops_the_run_and_keeps_the_last_checkpoint(tmp_path):
-    run(tmp_path / "a")
-    config = tiny.config()
-    config.training.max_steps = 16
-    task, _ = tiny.task(PARALLEL, config)
-
-    def poisoned(start, count):
-        plan = task.plan(start, count)
-        plan["en"]["labelled"]["mask"][1] = math.nan  # the second step of the plan
-        return plan
-
-    with pytest.raises(UserError, match=r"stopped at step 9: .* is nan; the checkpoint of step 8"):
-        run(tmp_path / "a", config, plan=poisoned)
-    assert (tmp_path / "a" / "checkpoints" / "8").is_dir()
+@pytest.mark.parametrize(
+    ("name", "value", "term"),
+    [("y", math.nan, "all/error"), ("y", math.inf, "all/error"), ("scale", 0.0, "gradient_norm")],
+)
+def test_a_term_that_is_not_finite_stops_the_run_and_the_checkpoint_is_good(
+    tmp_path, name, value, term
+):
+    task, state = toy()
+    broken = {"en": {"all": toy_data()}}
+    broken["en"]["all"][name][5 * ROWS : 6 * ROWS] = value  # the documents of step 5
+    message = rf"stopped at step 5: {term} is (nan|inf); the checkpoint of step 4 is kept"
+    with pytest.raises(UserError, match=message):
+        run(tmp_path, (dataclasses.replace(task, data=broken), state))
+    folders = (tmp_path / "checkpoints").iterdir()
+    assert sorted(path.name for path in folders) == ["2", "4"]  # written to the end
+    mended = run(tmp_path, toy())
+    assert (mended.step, mended.stopped) == (8, "end")
 
 
 def test_an_evaluation_that_is_not_finite_stops_too(tmp_path):
     with pytest.raises(UserError, match="after step 2: dev accuracy is nan; no checkpoint was due"):
-        run(tmp_path / "a", evaluate=scores(math.nan))
+        run(tmp_path, toy(evaluate=scores(math.nan)))
