@@ -98,6 +98,22 @@ def classification() -> ConfigDict:
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 
+    config.encoder = ConfigDict()
+    # A BERT-like checkpoint (folder or hub name); "": a BiLSTM of the sizes in config.model.
+    config.encoder.checkpoint = ""
+    # Commit of the hub; "": the newest one. It is recorded in the results.
+    config.encoder.revision = ""
+    # One vector of a document: cls or mean (the BiLSTM's is config.model.pooling).
+    config.encoder.pooling = "cls"
+    # Put before every text ("query: " for e5).
+    config.encoder.prefix = ""
+    # Lower the case of every text first (the paper did, for cased mBERT).
+    config.encoder.lower = False
+    # Compute a transformer's layers again in the backward pass, to save memory.
+    config.encoder.remat = False
+    # False: every document is encoded once, and the rest is trained on these features.
+    config.encoder.trainable = True
+
     config.data.source = "mldoc"
     config.data.language = "en"
     # Empty: the source's own, in its order.
@@ -125,7 +141,7 @@ def classification() -> ConfigDict:
     # words), in at most this share of them, each counted at most `cap` times a document (0: all).
     config.data.targets = ConfigDict({"min_documents": 0, "max_share": 1.0, "cap": 0})
 
-    # System: m1m2, nxvae_z1 or nxvae_h.
+    # System: m1m2, or a supervised one: nxvae_z1 (on z1), nxvae_h or sup_h (both on h).
     config.model.system = "m1m2"
     # Decoder: bow, gru, or none (layer-wise M1+M2, frozen encoder).
     config.model.decoder = "bow"
@@ -133,7 +149,11 @@ def classification() -> ConfigDict:
     config.model.tied = False
     # How y meets z1 and z2: transadd, concat, transconcat, gmix_transadd.
     config.model.conditioning = "transadd"
+    # Width of the classifier's hidden layer; 0: a linear classifier.
     config.model.classifier_hidden = 1024
+    # Gaussian heads: width of their hidden layer (0: as wide as the latent), and its BatchNorm.
+    config.model.head_hidden = 0
+    config.model.batch_norm = True
     config.model.classifier_dropout = 0.0
     # Weight of the cross-entropy: beta (Nl + Nu) / Nl (scaled) or beta (plain).
     config.model.alpha_rule = "scaled"

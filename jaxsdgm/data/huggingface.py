@@ -10,9 +10,10 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from tokenizers import Tokenizer
+import tokenizers
 
 from jaxsdgm.data.documents import read_lines, write_text
+from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 
 log = logging.getLogger("jaxsdgm")
@@ -65,8 +66,8 @@ class HuggingFaceTokenizer:
         return tokenizer
 
     @cached_property
-    def _backend(self) -> Tokenizer:
-        return Tokenizer.from_str(self.definition)
+    def _backend(self) -> tokenizers.Tokenizer:
+        return tokenizers.Tokenizer.from_str(self.definition)
 
     @cached_property
     def words(self) -> tuple[str, ...]:
@@ -116,15 +117,15 @@ class HuggingFaceTokenizer:
         return self.prefix + (text.lower() if self.lower else text)
 
     @cached_property
-    def _unseen(self) -> frozenset[int]:
-        """Ids that `decode` leaves out: the special ones but for unknown and masked pieces."""
+    def special_ids(self) -> frozenset[int]:
+        """Ids that are no part of a text: the special ones but for unknown and masked pieces."""
         added = self._backend.get_added_tokens_decoder()
         special = {number for number, token in added.items() if token.special}
         return frozenset(special - {self.unk_id, self.mask_id} | {self.pad_id})
 
     def decode(self, ids: np.ndarray) -> list[str]:
         """Ids [n, length] to n texts (prefix included), without padding, start and end."""
-        rows = [[i for i in row if i not in self._unseen] for row in np.asarray(ids).tolist()]
+        rows = [[i for i in row if i not in self.special_ids] for row in np.asarray(ids).tolist()]
         return self._backend.decode_batch(rows, skip_special_tokens=False)
 
     def _about(self) -> dict[str, Any]:
@@ -218,3 +219,7 @@ def _padded(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.nda
     for row, values in zip(ids, rows, strict=True):
         row[: len(values)] = values
     return ids, lengths
+
+
+#: what turns text into ids
+Tokenizer = WordTokenizer | HuggingFaceTokenizer

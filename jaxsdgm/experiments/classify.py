@@ -10,11 +10,15 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxsdgm.data.batches import SemiSupervisedPlan
+from jaxsdgm.data.features import Scaling
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer
+from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.experiments import evidence, setup
+from jaxsdgm.experiments.features import make_featurizer, the_checkpoint
 from jaxsdgm.experiments.inputs import Inputs, checked_tokenizers, load_inputs
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.systems import (
@@ -27,15 +31,17 @@ from jaxsdgm.experiments.systems import (
 )
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2
-from jaxsdgm.models.terms import no_noise, rows_of
+from jaxsdgm.models.terms import no_noise, whole
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.loop import Fit, Schedule, Task, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.progress import log
 from jaxsdgm.training.state import adam, create_state
 from jaxsdgm.training.step import make_run, make_step
+from jaxsdgm.weights.bert import BertSize
 
 TSNE_POINTS = 600
+FEATURES = "features.npz"
 
 
 def run(config: Config, workdir: Path) -> dict[str, Any]:
@@ -48,12 +54,15 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     inputs = load_inputs(config)
     for tokenizer in inputs.tokenizers.values():
         tokenizer.save(workdir / "tokenizer")
+    if inputs.scaling:
+        inputs.scaling.save(workdir / FEATURES)
     parallel = Parallel(config.parallel)
     model = build(config, inputs, axis_name=parallel.axis_name)
     task, state = make_task(config, model, inputs, parallel)
     about = {"config": setup.as_json(config), "kind": "classify"}
     about["tokenizers"] = {lang: t.digest for lang, t in inputs.tokenizers.items()}
     about["label_names"] = list(inputs.corpus.label_names)
+    about["transformer"] = asdict(inputs.transformer) if inputs.transformer else None
     result = fit(
         task,
         state,
@@ -144,7 +153,7 @@ def make_task(
         "reconstruction_weight": config.model.reconstruction_weight,
         "labelled_weight": config.model.labelled_weight,
     }
-    variables = initialise(config, model, inputs.language)
+    variables = initialise(config, model, inputs)
     if inputs.pretrained:
         variables = transfer(variables, inputs.pretrained, inputs.targets)
     state = create_state(variables, optimizer, seed=config.seed, hyper=hyper)
@@ -170,13 +179,12 @@ def make_task(
 def make_predict(
     model: M1M2 | Classifier, language: str, parallel: Parallel, *, chunk: int = 128
 ) -> setup.Chunked:
-    """`predict(params, batch_stats, {"ids", "lengths"})` over any number of documents."""
+    """`predict(params, batch_stats, rows)` over any number of documents."""
     plain = model.clone(axis_name=None)
 
     def predict(params: Any, batch_stats: Any, rows: Any) -> Any:
         variables = {"params": params, "batch_stats": batch_stats}
-        inputs = rows["ids"], rows["lengths"]
-        return plain.apply(variables, *inputs, language=language, method="predict")
+        return plain.apply(variables, rows, language=language, method="predict")
 
     return setup.make_chunked(predict, parallel, chunk=chunk)
 
@@ -184,7 +192,7 @@ def make_predict(
 def make_evaluate(model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel) -> Any:
     """Accuracy and negative log-likelihood on dev."""
     predict = make_predict(model, inputs.language, parallel)
-    dev = _texts(inputs.splits["dev"])
+    dev = _rows(inputs.splits["dev"], model)
     labels = inputs.splits["dev"]["labels"]
     names = inputs.corpus.label_names
 
@@ -208,14 +216,16 @@ def summarise(
     best, names = jax.device_get(result.best), inputs.corpus.label_names
     variables = {"params": best.params, "batch_stats": best.batch_stats}
     predict = make_predict(model, inputs.language, parallel)
-    rows = {split: _texts(arrays) for split, arrays in inputs.splits.items()}
+    rows = {split: _rows(arrays, model) for split, arrays in inputs.splits.items()}
     outputs = {split: predict(best.params, best.batch_stats, x) for split, x in rows.items()}
     elbo, tables = {}, {}
     plain = model.clone(axis_name=None)
     if isinstance(plain, M1M2):
         bound = make_elbo(plain, config, inputs.language, parallel)
         for split in ("dev", "test"):
-            terms = bound(best.params, best.batch_stats, _texts(inputs.splits[split], "targets"))
+            terms = bound(
+                best.params, best.batch_stats, _rows(inputs.splits[split], model, "targets")
+            )
             elbo[split] = {name: float(x.mean()) for name, x in terms.items()}
     if isinstance(plain, M1M2) and plain.decoder:
         documents = {"input": inputs.splits["test"], "output": outputs["test"]}
@@ -244,6 +254,7 @@ def summarise(
         "seed": config.seed,
         "language": inputs.language,
         "languages": list(inputs.tokenizers),
+        "encoder": encoder_of(config, inputs),
         "label_names": list(names),
         "config": setup.as_json(config),
         "versions": setup.versions(),
@@ -268,8 +279,19 @@ def summarise(
     return results, {"tsne": tsne_scatter(z1, labels, names)}
 
 
-def _texts(arrays: Mapping[str, np.ndarray], *more: str) -> dict[str, np.ndarray]:
-    return {name: arrays[name] for name in ("ids", "lengths", *more) if name in arrays}
+def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
+    """Which encoder a run has, for its results."""
+    name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
+    revision = inputs.checkpoint.revision if inputs.checkpoint else None
+    return {"name": name, "revision": revision, "trainable": config.encoder.trainable}
+
+
+def _rows(
+    arrays: Mapping[str, np.ndarray], model: M1M2 | Classifier, *more: str
+) -> dict[str, np.ndarray]:
+    """What the encoder reads of documents, and `more` where there is such a thing."""
+    names = (*model.encoder.inputs, *more)
+    return {name: arrays[name] for name in names if name in arrays}
 
 
 def make_elbo(model: M1M2, config: Config, language: str, parallel: Parallel) -> setup.Chunked:
@@ -281,7 +303,7 @@ def make_elbo(model: M1M2, config: Config, language: str, parallel: Parallel) ->
     def terms(params: Any, batch_stats: Any, rows: Any) -> Any:
         groups: Any = plain.apply(
             {"params": params, "batch_stats": batch_stats},
-            {"unlabelled": {**rows, **rows_of(rows["ids"], rows["lengths"])}},
+            {"unlabelled": whole(rows)},
             language=language,
             hyper=hyper,
             noise=no_noise,
@@ -303,16 +325,35 @@ def load_trained(workdir: Path) -> tuple[Callable[[list[str]], np.ndarray], list
         raise UserError(f"{folder}: not a classification run but {about.get('kind')!r}")
     config: Config = ConfigDict(about["config"])
     names = about["label_names"]
-    tokenizers = checked_tokenizers(folder, about["tokenizers"])
+    transformer = BertSize(**about["transformer"]) if about["transformer"] else None
+    kind = HuggingFaceTokenizer if transformer else WordTokenizer
+    tokenizers = checked_tokenizers(folder, about["tokenizers"], kind)
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
-    model = build_model(config, sizes, np.ones(len(names)), axis_name=None)
-    tokenizer, limit = tokenizers[config.data.language], config.data.max_length
+    model = build_model(config, sizes, np.ones(len(names)), axis_name=None, transformer=transformer)
     predict = make_predict(model, config.data.language, Parallel())
+    rows = make_reader(config, folder, tokenizers)
 
     def probabilities(texts: list[str]) -> np.ndarray:
-        ids, lengths = tokenizer.encode(texts, limit)
-        ids = np.pad(ids, ((0, 0), (0, limit - ids.shape[1])))  # one width, one compilation
-        rows = {"ids": ids, "lengths": lengths}
-        return np.exp(predict(variables["params"], variables["batch_stats"], rows)["log_q"])
+        outputs = predict(variables["params"], variables["batch_stats"], rows(texts))
+        return np.exp(outputs["log_q"])
 
     return probabilities, names
+
+
+def make_reader(
+    config: Config, folder: Path, tokenizers: Mapping[str, WordTokenizer]
+) -> Callable[[list[str]], dict[str, np.ndarray]]:
+    """Documents to what the encoder of a finished run reads: token ids, or features."""
+    if not config.encoder.trainable:
+        pretrained = load_pretrained(config.pretrained)[0] if config.pretrained else None
+        encode = make_featurizer(config, the_checkpoint(config), pretrained, tokenizers).encode
+        scaling = Scaling.load(folder / FEATURES) if config.encoder.checkpoint else lambda x: x
+        return lambda texts: {"features": scaling(encode(texts))}
+    tokenizer, limit = tokenizers[config.data.language], config.data.max_length
+
+    def read(texts: list[str]) -> dict[str, np.ndarray]:
+        ids, lengths = tokenizer.encode(texts, limit)
+        # one width, one compilation
+        return {"ids": np.pad(ids, ((0, 0), (0, limit - ids.shape[1]))), "lengths": lengths}
+
+    return read

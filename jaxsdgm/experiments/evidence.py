@@ -1,6 +1,6 @@
 """From a trained classifier to the numbers, tables and figures of its report."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from functools import partial
 from typing import Any
 
@@ -8,8 +8,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
+from jaxsdgm.data.huggingface import Tokenizer
 from jaxsdgm.data.targets import TargetWords
-from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.generation import frequent_words, greedy_text, top_words
 from jaxsdgm.evaluation.latents import active_units, collapse_warnings
@@ -65,26 +65,36 @@ def warnings_of(
 def neighbour_table(
     params: Any,
     pretrained: Any,
-    tokenizers: Mapping[str, WordTokenizer],
+    tokenizers: Mapping[str, Tokenizer],
     language: str,
     train: Arrays,
 ) -> list[dict[str, Any]]:
-    """Nearest words across languages: this run's embeddings, the NXVAE's for other languages."""
-    tables = {language: params["encoder"][f"embeddings_{language}"]["table"]}
+    """Nearest words across languages: this run's embeddings, the NXVAE's for other languages.
+
+    None for a transformer, whose wordpieces are those of all languages.
+    """
+    tables = _word_tables(params, [language])
     if pretrained:
-        for other in tokenizers:
-            theirs = pretrained["params"]["encoder"][f"embeddings_{other}"]["table"]
-            tables.setdefault(other, theirs)
+        tables = {**_word_tables(pretrained["params"], tokenizers), **tables}
+    if language not in tables:
+        return []
     words = {lang: tokenizers[lang].words for lang in tables}
     queries = pick_queries(train["ids"], train["lengths"], words[language])
     pairs = [(language, word) for word in queries]
     return nearest_words(tables, words, pairs, max_id=NEIGHBOUR_IDS)
 
 
+def _word_tables(params: Any, languages: Iterable[str]) -> dict[str, Any]:
+    """The embeddings `[v, e]` of those languages that a BiLSTM encoder has some of."""
+    encoder = params.get("encoder", {})
+    names = {language: f"embeddings_{language}" for language in languages}
+    return {language: encoder[name]["table"] for language, name in names.items() if name in encoder}
+
+
 def generated_tables(
     model: M1M2,
     variables: Any,
-    tokenizer: WordTokenizer,
+    tokenizer: Tokenizer,
     targets: TargetWords | None,
     train: Arrays,
     documents: Mapping[str, Arrays],

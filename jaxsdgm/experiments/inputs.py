@@ -1,6 +1,6 @@
 """What a classification run reads: corpus, labelled subset, vocabularies, pretrained values."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Collection, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -8,14 +8,19 @@ from typing import Any
 import numpy as np
 
 from jaxsdgm.data.documents import Corpus
+from jaxsdgm.data.features import Scaling
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer, Tokenizer
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
-from jaxsdgm.data.targets import TargetWords, choose_targets
+from jaxsdgm.data.targets import PAD, TargetWords, choose_targets
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
+from jaxsdgm.experiments.features import load_tokenizer, make_featurizer, the_checkpoint
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.progress import log
+from jaxsdgm.weights.bert import BertSize
+from jaxsdgm.weights.huggingface import Checkpoint, load_weights, read_size
 
 #: tokens of a document that the selected targets are taken from, however few the encoder reads
 TARGET_LENGTH = 400
@@ -27,11 +32,14 @@ class Inputs:
 
     corpus: Corpus
     subset: Subset
-    tokenizers: dict[str, WordTokenizer]
+    tokenizers: dict[str, Tokenizer]
     splits: dict[str, dict[str, np.ndarray]]  # {split: {"ids", "lengths", "labels"}}
     unlabelled: np.ndarray  # rows of the "train" split that are used without their label
     pretrained: dict[str, Any] | None  # variables of the NXVAE, or None
     targets: TargetWords | None  # what the decoder explains; None: every word of `ids`
+    checkpoint: Checkpoint | None = None  # of a transformer, frozen or not
+    transformer: BertSize | None = None  # the size of one that is fine-tuned
+    scaling: Scaling | None = None  # of the "features" that stand for a frozen one
 
     @property
     def language(self) -> str:
@@ -42,10 +50,43 @@ def load_inputs(config: Config) -> Inputs:
     """Reads and checks everything before anything is compiled."""
     corpus = load_corpus(config.data)
     subset = draw_subset(config, corpus)
-    pretrained, tokenizers = load_tokenizers(config, corpus)
-    tokenizer, limit = tokenizers[corpus.language], max(config.data.max_length, TARGET_LENGTH)
-    if not config.data.targets.min_documents:
-        limit = config.data.max_length
+    checkpoint, transformer = the_checkpoint(config), None
+    if checkpoint and config.encoder.trainable:
+        transformer, pretrained, tokenizer = load_transformer(config, checkpoint)
+        tokenizers: dict[str, Any] = {corpus.language: tokenizer}
+    else:
+        pretrained, tokenizers = load_tokenizers(config, corpus)
+    splits = read_splits(config, corpus, tokenizers[corpus.language])
+    unlabelled = np.setdiff1d(np.arange(len(splits["train"]["ids"])), subset.indices)
+    targets = add_targets(config, splits)
+    if transformer and not targets:
+        add_pieces(splits, tokenizers[corpus.language].special_ids)
+    splits = {split: cut(arrays, config.data.max_length) for split, arrays in splits.items()}
+    scaling = None
+    if not config.encoder.trainable:
+        featurize = make_featurizer(config, checkpoint, pretrained, tokenizers)
+        scaling = add_features(config, corpus, splits, featurize)
+    return Inputs(
+        corpus,
+        subset,
+        tokenizers,
+        splits,
+        unlabelled,
+        pretrained,
+        targets,
+        checkpoint,
+        transformer,
+        scaling,
+    )
+
+
+def read_splits(
+    config: Config, corpus: Corpus, tokenizer: Tokenizer
+) -> dict[str, dict[str, np.ndarray]]:
+    """All splits as arrays; further unlabelled documents follow those of "train"."""
+    limit = config.data.max_length
+    if config.data.targets.min_documents and isinstance(tokenizer, WordTokenizer):
+        limit = max(limit, TARGET_LENGTH)
     splits = {}
     for split in ("train", "dev", "test"):
         ids, lengths = tokenizer.encode(corpus.splits[split].texts, limit)
@@ -54,10 +95,49 @@ def load_inputs(config: Config) -> Inputs:
         splits["train"] = _append(
             splits["train"], corpus.splits["unlabelled"].texts, tokenizer, limit
         )
-    unlabelled = np.setdiff1d(np.arange(len(splits["train"]["ids"])), subset.indices)
-    targets = add_targets(config, splits)
-    splits = {split: cut(arrays, config.data.max_length) for split, arrays in splits.items()}
-    return Inputs(corpus, subset, tokenizers, splits, unlabelled, pretrained, targets)
+    return splits
+
+
+def load_transformer(
+    config: Config, checkpoint: Checkpoint
+) -> tuple[BertSize, dict[str, Any], HuggingFaceTokenizer]:
+    """Size, weights and tokenizer of the checkpoint that is to be fine-tuned."""
+    if config.pretrained:
+        raise UserError(
+            "config.pretrained and config.encoder.checkpoint both name an encoder; leave one empty"
+        )
+    tokenizer = load_tokenizer(config, checkpoint)
+    size = read_size(checkpoint.folder)
+    weights = load_weights(checkpoint.folder, size)
+    return size, {"params": {"encoder": {"bert": weights}}}, tokenizer
+
+
+def add_pieces(splits: dict[str, dict[str, np.ndarray]], special: Collection[int]) -> None:
+    """Adds "targets" to all splits: the wordpieces of a document without its special tokens."""
+    for arrays in splits.values():
+        ids = arrays["ids"]
+        valid = np.arange(ids.shape[1]) < arrays["lengths"][:, None]
+        arrays["targets"] = np.where(valid & ~np.isin(ids, list(special)), ids, PAD)
+
+
+def add_features(
+    config: Config,
+    corpus: Corpus,
+    splits: dict[str, dict[str, np.ndarray]],
+    featurize: Callable[[Sequence[str]], np.ndarray],
+) -> Scaling | None:
+    """Adds "features" `[n, d]` to all splits; those of a checkpoint are scaled.
+
+    An NXVAE's are left as they are, since its posterior of z1 is handed on with them.
+    """
+    features = {split: featurize(corpus.splits[split].texts) for split in splits}
+    scaling = Scaling.of(features["train"]) if config.encoder.checkpoint else None
+    if "unlabelled" in corpus.splits:
+        further = featurize(corpus.splits["unlabelled"].texts)
+        features["train"] = np.concatenate([features["train"], further])
+    for split, x in features.items():
+        splits[split]["features"] = scaling(x) if scaling else x
+    return scaling
 
 
 def add_targets(config: Config, splits: dict[str, dict[str, np.ndarray]]) -> TargetWords | None:
@@ -83,7 +163,10 @@ def cut(arrays: dict[str, np.ndarray], limit: int) -> dict[str, np.ndarray]:
 
 
 def _append(
-    train: dict[str, np.ndarray], texts: tuple[str, ...], tokenizer: WordTokenizer, limit: int
+    train: dict[str, np.ndarray],
+    texts: tuple[str, ...],
+    tokenizer: Tokenizer,
+    limit: int,
 ) -> dict[str, np.ndarray]:
     """The training documents, followed by documents without a label (-1)."""
     ids, lengths = tokenizer.encode(texts, limit)
@@ -116,7 +199,13 @@ def load_tokenizers(
     """The NXVAE's variables and vocabularies, or none and a vocabulary of the training texts."""
     language, data = corpus.language, config.data
     if not config.pretrained:
-        log.warning("no config.pretrained: encoder and embeddings start from random values")
+        if config.encoder.trainable:
+            log.warning("no config.pretrained: encoder and embeddings start from random values")
+        elif not config.encoder.checkpoint:
+            raise UserError(
+                "config.encoder.trainable is False, but there is nothing to keep fixed; name a "
+                "checkpoint in config.encoder.checkpoint or an NXVAE in config.pretrained"
+            )
         texts = [*corpus.splits["train"].texts]
         if "unlabelled" in corpus.splits:
             texts += corpus.splits["unlabelled"].texts
@@ -136,9 +225,13 @@ def load_tokenizers(
     return variables, checked_tokenizers(folder, digests)
 
 
-def checked_tokenizers(workdir: Path, digests: Mapping[str, str]) -> dict[str, WordTokenizer]:
+def checked_tokenizers(
+    workdir: Path,
+    digests: Mapping[str, str],
+    kind: type[WordTokenizer] | type[HuggingFaceTokenizer] = WordTokenizer,
+) -> dict[str, Any]:
     """The vocabularies of a workdir, which must be those that its checkpoint was trained with."""
-    tokenizers = {lang: WordTokenizer.load(workdir / "tokenizer", lang) for lang in digests}
+    tokenizers = {lang: kind.load(workdir / "tokenizer", lang) for lang in digests}
     for lang, tokenizer in tokenizers.items():
         if tokenizer.digest != digests[lang]:
             raise UserError(

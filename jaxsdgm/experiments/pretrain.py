@@ -20,7 +20,7 @@ from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.nxvae import NXVAE
-from jaxsdgm.models.terms import no_noise, rows_of
+from jaxsdgm.models.terms import no_noise, whole
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit, Schedule, Task, fit
 from jaxsdgm.training.parallel import Parallel
@@ -178,9 +178,9 @@ def make_task(
     weight = 0.0 if config.model.kl.kind == "deterministic" else config.model.kl.weight
     hyper = {"learning_rate": config.learning_rate, "kl_weight": weight, "kl_target": 0.0}
     hyper["document_weight"] = config.model.document_weight
-    dummy = np.ones((2, 2), np.int32), np.full(2, 2, np.int32)
+    dummy = {"ids": np.ones((2, 2), np.int32), "lengths": np.full(2, 2, np.int32)}
     variables = jax.jit(partial(model.clone(axis_name=None).init, method="initialise"))(
-        jax.random.key(config.seed), *dummy
+        jax.random.key(config.seed), dummy
     )
     state = create_state(variables, optimizer, seed=config.seed, hyper=hyper)
     plans = {
@@ -229,7 +229,7 @@ def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel)
     def terms(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
         groups: Any = plain.apply(
             {"params": params, "batch_stats": batch_stats},
-            {"sentences": rows_of(rows["ids"], rows["lengths"])},
+            {"sentences": whole(rows)},
             language=language,
             hyper={"kl_weight": weight, "kl_target": 0.0},
             noise=no_noise,
@@ -314,7 +314,7 @@ def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -
     def means(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
         h_and_q: Any = plain.apply(
             {"params": params, "batch_stats": batch_stats},
-            rows_of(rows["ids"], rows["lengths"]),
+            whole(rows),
             language=language,
             train=False,
             method="encode",

@@ -1,5 +1,6 @@
 """What every experiment needs: sizes from a config, devices, chunked evaluation, provenance."""
 
+import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping
@@ -23,7 +24,7 @@ from jaxsdgm.training.parallel import Parallel
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
 
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections")
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections", "transformers")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -109,6 +110,15 @@ def finished(workdir: Path) -> dict[str, Any] | None:
 def write_results(workdir: Path, results: Mapping[str, Any]) -> None:
     """results.json, last of all: its presence says that the run has ended."""
     write_text(workdir / "results.json", json.dumps(results, indent=1) + "\n")
+
+
+def digest(tree: Any) -> str:
+    """SHA-256 of all arrays of a pytree, in the order of its paths."""
+    total = hashlib.sha256()
+    for path, x in jax.tree.leaves_with_path(tree):
+        total.update(f"{jax.tree_util.keystr(path)} {x.dtype} {x.shape}".encode())
+        total.update(np.ascontiguousarray(x).tobytes())
+    return total.hexdigest()
 
 
 def parameter_count(params: Any) -> int:

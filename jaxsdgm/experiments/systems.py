@@ -13,12 +13,14 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.setup import Config
+from jaxsdgm.layers.bert import BertSize
+from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2
 
 #: subtrees that a pretrained NXVAE hands on
 TRANSFERRED = ("encoder", "posterior")
-SUPERVISED = {"nxvae_z1": "z1", "nxvae_h": "h"}
+SUPERVISED = {"nxvae_z1": "z1", "nxvae_h": "h", "sup_h": "h"}
 SYSTEMS = ("m1m2", *SUPERVISED)
 
 
@@ -28,7 +30,14 @@ def build(config: Config, inputs: Inputs, *, axis_name: str | None) -> M1M2 | Cl
     labels = inputs.splits["train"]["labels"][list(inputs.subset.indices)]
     counts = np.bincount(labels, minlength=len(inputs.corpus.label_names))
     decoder_sizes = {inputs.language: inputs.targets.size} if inputs.targets else None
-    return build_model(config, sizes, counts, axis_name=axis_name, decoder_sizes=decoder_sizes)
+    return build_model(
+        config,
+        sizes,
+        counts,
+        axis_name=axis_name,
+        decoder_sizes=decoder_sizes,
+        transformer=inputs.transformer,
+    )
 
 
 def build_model(
@@ -38,6 +47,7 @@ def build_model(
     *,
     axis_name: str | None,
     decoder_sizes: Mapping[str, int] | None = None,
+    transformer: BertSize | None = None,
 ) -> M1M2 | Classifier:
     """As `build`, from vocabulary sizes and the number of labelled documents per class."""
     model = config.model
@@ -50,25 +60,25 @@ def build_model(
         "feature_dropout": model.feature_dropout,
         "classifier_hidden": model.classifier_hidden,
         "classifier_dropout": model.classifier_dropout,
+        "head": {"hidden": model.head_hidden, "batch_norm": model.batch_norm},
         "axis_name": axis_name,
         "dtype": setup.compute_dtype(config),
     }
-    encoder = setup.encoder_config(config)
+    encoder = build_encoder(config, sizes, transformer)
     if model.system != "m1m2":
-        return Classifier(sizes, encoder, features=SUPERVISED[model.system], **shared)
+        return Classifier(encoder, features=SUPERVISED[model.system], **shared)
     priors = {"uniform": (), "estimated": (), "labelled": tuple((counts / counts.sum()).tolist())}
     if model.label_prior not in priors:
         known = ", ".join(priors)
         raise UserError(f"config.model.label_prior is {model.label_prior!r}; use one of {known}")
     gru = {"inputs": model.gru.inputs, "hidden": model.gru.hidden}
     return M1M2(
-        sizes,
         encoder,
+        decoder_sizes=decoder_sizes or sizes,
         conditioning=model.conditioning,
         decoder=None if model.decoder == "none" else model.decoder,
         decoder_config=gru if model.decoder == "gru" else None,
         tied=model.tied,
-        decoder_sizes=decoder_sizes,
         label_prior="estimated" if model.label_prior == "estimated" else "fixed",
         label_proportions=priors[model.label_prior],
         unlabelled_chunk=model.unlabelled_chunk,
@@ -76,16 +86,31 @@ def build_model(
     )
 
 
-def initialise(config: Config, model: nn.Module, language: str) -> Any:
+def build_encoder(
+    config: Config, sizes: Mapping[str, int], transformer: BertSize | None
+) -> nn.Module:
+    """What makes h of a document: features made before, a transformer, or a BiLSTM."""
+    if not config.encoder.trainable:
+        return FrozenFeatures()
+    dtype = setup.compute_dtype(config)
+    if transformer:
+        fields = {"pooling": config.encoder.pooling, "remat": config.encoder.remat}
+        return TransformerEncoder(transformer, **fields, dtype=dtype)
+    return TextEncoder(sizes, **setup.encoder_config(config), dtype=dtype)
+
+
+def initialise(config: Config, model: nn.Module, inputs: Inputs) -> Any:
     """Fresh variables, every parameter touched."""
-    dummy = np.ones((2, 2), np.int32), np.full(2, 2, np.int32)
+    some = {name: x[:2] for name, x in inputs.splits["train"].items() if name != "labels"}
     plain = model.clone(axis_name=None)
-    init = partial(plain.init, method="initialise", languages=(language,))
-    return jax.jit(init)(jax.random.key(config.seed), *dummy)
+    init = partial(plain.init, method="initialise", languages=(inputs.language,))
+    return jax.jit(init)(jax.random.key(config.seed), some)
 
 
 def transfer(variables: Any, pretrained: Any, targets: TargetWords | None) -> Any:
-    """`variables` with what the NXVAE knows: encoder, posterior of z1, decoders (spec §4.4).
+    """`variables` with what was learned before (spec §4.4).
+
+    Of a checkpoint that is the encoder; of an NXVAE the encoder, the posterior of z1 and decoders.
 
     An untied decoder's table starts as the pretrained embeddings; of both its table and its biases
     the rows of `targets` are taken where the decoder has only these.
@@ -93,6 +118,8 @@ def transfer(variables: Any, pretrained: Any, targets: TargetWords | None) -> An
     params, stats = dict(variables["params"]), dict(variables.get("batch_stats", {}))
     theirs = pretrained["params"]
     for name in TRANSFERRED:
+        if name not in params or name not in theirs:  # a frozen encoder; a checkpoint
+            continue
         params[name] = _take(params[name], theirs[name], name)
         if name in stats:
             stats[name] = _take(stats[name], pretrained["batch_stats"][name], name)
@@ -104,9 +131,16 @@ def transfer(variables: Any, pretrained: Any, targets: TargetWords | None) -> An
             source = {key: pick(value) for key, value in theirs[name].items()}
             params[name] = {**params[name], **_take(known, source, name)}
         if kind == "decoder_tables":
-            rows = theirs["encoder"][f"embeddings_{language}"]["table"]
+            rows = word_table(theirs["encoder"], language)
             params[name] = _take(params[name], {"table": pick(rows)}, name)
     return {**variables, "params": params, "batch_stats": stats}
+
+
+def word_table(encoder: Any, language: str) -> Any:
+    """The embeddings `[v, e]` of a BiLSTM's language, or of a transformer's wordpieces."""
+    if "bert" in encoder:
+        return encoder["bert"]["words"]
+    return encoder[f"embeddings_{language}"]["table"]
 
 
 def _take(ours: Any, theirs: Any, path: str) -> Any:

@@ -10,6 +10,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 
 from jaxsdgm.distributions import DiagonalGaussian, at_least_float32
+from jaxsdgm.layers.bert import BertEncoder, BertSize
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.linear import Linear
 from jaxsdgm.layers.normalization import MaskedBatchNorm
@@ -71,6 +72,8 @@ class TextEncoder(nn.Module):
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
+    inputs = ("ids", "lengths")
+
     def setup(self) -> None:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         self.embeddings = {
@@ -79,10 +82,9 @@ class TextEncoder(nn.Module):
         }
         self.lstm = BiLSTM(self.hidden, self.layers, self.dropout, **types)
 
-    def __call__(
-        self, ids: Array, lengths: Array, row: Array, *, language: str, train: bool
-    ) -> Array:
-        """`ids [b, t]`, `lengths [b]` >= 1, row numbers `[b]` to h `[b, d]`."""
+    def __call__(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
+        """Rows with ids `[b, t]`, lengths `[b]` >= 1 and row numbers `[b]` to h `[b, d]`."""
+        ids, lengths, row = rows["ids"], rows["lengths"], rows["row"]
         x = self.embeddings[language](ids, row, train=train)
         outputs, last = self.lstm(x, lengths, row, train=train)
         mask = (jnp.arange(ids.shape[1]) < lengths[:, None])[..., None]  # b t 1
@@ -94,10 +96,63 @@ class TextEncoder(nn.Module):
         return self.embeddings[language].table
 
 
+class TransformerEncoder(nn.Module):
+    """A BERT-like transformer over wordpieces, one for all languages (spec §11.3).
+
+    `pooling` is "cls" (the checkpoint's pooled first token), "first" (that token's state) or "mean"
+    (over the document's pieces).
+    """
+
+    size: BertSize
+    pooling: str = "cls"
+    remat: bool = False
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    inputs = ("ids", "lengths")
+
+    @property
+    def embedding(self) -> int:
+        return self.size.hidden
+
+    def setup(self) -> None:
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        self.bert = BertEncoder(self.size, remat=self.remat, **types)
+
+    def __call__(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
+        """Rows with ids `[b, t]`, lengths `[b]` and row numbers `[b]` to h `[b, d]`."""
+        hidden = self.bert(rows["ids"], rows["lengths"], rows["row"], train=train)
+        return self.bert.pool(hidden, rows["lengths"], self.pooling)
+
+    def table(self, language: str) -> Array:
+        """The wordpiece embeddings `[v, d]`, for a decoder that is tied to them."""
+        return jnp.asarray(self.bert.table())
+
+
+class FrozenFeatures(nn.Module):
+    """Documents that are vectors already, made once by an encoder that is not trained.
+
+    It stands where an encoder stands; there is no word table, so nothing can be tied to it.
+    """
+
+    inputs = ("features",)
+    embedding = None
+
+    def __call__(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
+        """Rows with features `[b, d]` to h `[b, d]`."""
+        return rows["features"]
+
+
 class GaussianHead(nn.Module):
-    """Linear, BatchNorm, ReLU, then two Linears for mean and log-variance (spec §3.3)."""
+    """Linear, BatchNorm, ReLU, then two Linears for mean and log-variance (spec §3.3).
+
+    The hidden layer is as wide as the Gaussian (the paper) or `hidden` wide; without `batch_norm`
+    nothing stands between it and the ReLU.
+    """
 
     features: int
+    hidden: int = 0
+    batch_norm: bool = True
     axis_name: str | None = None
     dtype: Any = None
     param_dtype: Any = jnp.float32
@@ -106,9 +161,11 @@ class GaussianHead(nn.Module):
     def __call__(self, x: Array, mask: Array, *, train: bool, groups: int = 1) -> DiagonalGaussian:
         """`x [rows, d]`, `mask [rows]` to a Gaussian over `[rows, features]`."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        x = Linear(self.features, **types, name="hidden")(x)
-        norm = MaskedBatchNorm(self.axis_name, **types, name="norm")
-        x = nn.relu(norm(x, mask, train=train, groups=groups))
+        x = Linear(self.hidden or self.features, **types, name="hidden")(x)
+        if self.batch_norm:
+            norm = MaskedBatchNorm(self.axis_name, **types, name="norm")
+            x = norm(x, mask, train=train, groups=groups)
+        x = nn.relu(x)
         mean = Linear(self.features, **types, name="mean")(x)
         log_var = Linear(self.features, **types, name="log_var")(x)
         return DiagonalGaussian(at_least_float32(mean), at_least_float32(log_var))

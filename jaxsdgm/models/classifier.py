@@ -12,17 +12,21 @@ from jaxsdgm import distributions as dist
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.linear import MLP
-from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise, rows_of
+from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise, whole
 
 
 class Classifier(nn.Module):
-    """NXVAE-z1 (`features="z1"`) or NXVAE-h (`features="h"`): cross-entropy and nothing else."""
+    """Cross-entropy and nothing else, on z1 or on h (`features`).
 
-    vocab_sizes: Mapping[str, int]
-    encoder_config: Mapping[str, Any]
+    On an NXVAE's encoder these are the paper's NXVAE-z1 and NXVAE-h, on a transformer SUP-h is the
+    second with a linear classifier (`classifier_hidden` 0).
+    """
+
+    encoder: Any
     n_classes: int
     features: str = "z1"
     latent: int = 300
+    head: Mapping[str, Any] | None = None
     feature_dropout: float = 0.0
     classifier_hidden: int = 1024
     classifier_dropout: float = 0.0
@@ -32,20 +36,19 @@ class Classifier(nn.Module):
 
     def setup(self) -> None:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
-        self.posterior = GaussianHead(self.latent, self.axis_name, **types)
+        head = {**(self.head or {}), "axis_name": self.axis_name, **types}
+        self.posterior = GaussianHead(self.latent, **head)
         self.drop = RowDropout(self.feature_dropout)
-        self.classifier = MLP(
-            (self.classifier_hidden, self.n_classes), self.classifier_dropout, **types
-        )
+        widths = (self.classifier_hidden,) if self.classifier_hidden else ()
+        self.classifier = MLP((*widths, self.n_classes), self.classifier_dropout, **types)
 
-    def initialise(self, ids: Array, lengths: Array, *, languages: tuple[str, ...]) -> None:
-        """Touches every parameter, the unused posterior of NXVAE-h too. For `init`."""
-        rows = rows_of(ids, lengths)
+    def initialise(self, rows: Mapping[str, Array], *, languages: tuple[str, ...]) -> None:
+        """Touches every parameter, the posterior that NXVAE-h takes over unused too. For `init`."""
+        rows = whole(rows)
         for language in languages:
             features = self.features_of(rows, language=language, noise=no_noise, train=True)
             self.classifier(features, rows["row"], train=True)
-            if self.features == "h":
+            if self.features == "h" and isinstance(self.encoder, TextEncoder):
                 self.posterior(features, rows["mask"], train=True)
 
     def objective(
@@ -64,9 +67,9 @@ class Classifier(nn.Module):
         loss = dist.cross_entropy(logits, rows["labels"])
         return {"labelled": {"cross_entropy": loss, "loss": loss}}
 
-    def predict(self, ids: Array, lengths: Array, *, language: str) -> dict[str, Array]:
+    def predict(self, rows: Mapping[str, Array], *, language: str) -> dict[str, Array]:
         """log q(y | x) `[b, k]` and the features it was read from."""
-        rows = rows_of(ids, lengths)
+        rows = whole(rows)
         features = self.features_of(rows, language=language, noise=no_noise, train=False)
         logits = self.classifier(features, rows["row"], train=False)
         return {"log_q": jax.nn.log_softmax(dist.at_least_float32(logits)), "z1": features}
@@ -75,8 +78,7 @@ class Classifier(nn.Module):
         self, rows: Mapping[str, Array], *, language: str, noise: Noise, train: bool
     ) -> Array:
         """What the classifier reads, `[b, d]`: h, or a sample (in evaluation the mean) of z1."""
-        inputs = rows["ids"], rows["lengths"], rows["row"]
-        h = self.encoder(*inputs, language=language, train=train)
+        h = self.encoder(rows, language=language, train=train)
         h = self.drop(h, rows["row"], train=train)
         if self.features == "h":
             return h

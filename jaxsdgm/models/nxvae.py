@@ -16,7 +16,7 @@ from jaxsdgm.distributions import DiagonalGaussian, binary_cross_entropy, kl
 from jaxsdgm.layers.decoders import BagOfWordsDecoder
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.linear import MLP
-from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, rows_of
+from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
 
 
 class NXVAE(nn.Module):
@@ -41,7 +41,7 @@ class NXVAE(nn.Module):
     def setup(self) -> None:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
-        self.posterior = GaussianHead(self.latent, self.axis_name, **types)
+        self.posterior = GaussianHead(self.latent, axis_name=self.axis_name, **types)
         self.decoders = {
             language: BagOfWordsDecoder(size, **types)
             for language, size in self.vocab_sizes.items()
@@ -49,9 +49,9 @@ class NXVAE(nn.Module):
         if self.adversary != "none":
             self.discriminator = MLP((self.discriminator_hidden, 1), **types)
 
-    def initialise(self, ids: Array, lengths: Array) -> None:
+    def initialise(self, rows: Mapping[str, Array]) -> None:
         """Touches every parameter; for `init` only."""
-        batch = {"sentences": rows_of(ids, lengths)}
+        batch = {"sentences": whole(rows)}
         hyper = {"kl_weight": jnp.ones(()), "kl_target": jnp.zeros(())}
         for language in self.vocab_sizes:
             self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
@@ -60,8 +60,7 @@ class NXVAE(nn.Module):
         self, rows: Mapping[str, Array], *, language: str, train: bool
     ) -> tuple[Array, DiagonalGaussian]:
         """h `[b, 2 hidden]` and q(z | x) `[b, z]`."""
-        inputs = rows["ids"], rows["lengths"], rows["row"]
-        h = self.encoder(*inputs, language=language, train=train)
+        h = self.encoder(rows, language=language, train=train)
         return h, self.posterior(h, rows["mask"], train=train)
 
     def objective(

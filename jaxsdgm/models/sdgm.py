@@ -16,10 +16,10 @@ from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.layers.decoders import DECODERS
 from jaxsdgm.layers.dropout import RowDropout
-from jaxsdgm.layers.encoders import Embedding, GaussianHead, TextEncoder
+from jaxsdgm.layers.encoders import Embedding, GaussianHead
 from jaxsdgm.layers.linear import MLP, Linear, leaky_relu
 from jaxsdgm.layers.normalization import MaskedBatchNorm
-from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, rows_of
+from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
 
 #: what `objective` reads from its argument hyper
 HYPERPARAMETERS = ("alpha", "kl_weight", "reconstruction_weight", "labelled_weight")
@@ -45,6 +45,7 @@ class LabelledLatent(nn.Module):
 
     features: int
     label: str = "add"
+    head: Mapping[str, Any] | None = None
     axis_name: str | None = None
     dtype: Any = None
     param_dtype: Any = jnp.float32
@@ -62,37 +63,41 @@ class LabelledLatent(nn.Module):
             x = leaky_relu(norm(x, mask, train=train, groups=groups))
         elif self.label == "concat":
             x = jnp.concatenate([z, y], -1)
-        head = GaussianHead(self.features, self.axis_name, **types, name="head")
+        config = {**(self.head or {}), "axis_name": self.axis_name, **types}
+        head = GaussianHead(self.features, **config, name="head")
         return head(x, mask, train=train, groups=groups)
 
 
 class M1M2(nn.Module):
     """M1+M2 with a bag-of-words or GRU decoder, trained end to end or layer-wise.
 
-    `vocab_sizes` names every language that has a decoder; embeddings, and the tables of decoders
-    that are not `tied` to them, exist for the languages that the objective is called with.
+    `encoder` makes h of the rows that it names in `inputs`: `TextEncoder`, `FrozenFeatures`, ....
+    `decoder_sizes` are the vocabularies of the languages that have a decoder; word tables, of
+    encoder and decoders alike, exist for the languages that the objective is called with. Rows with
+    "targets" have these explained, others their "ids".
     `decoder` is "bow" or "gru"; with None the model is the layer-wise M1+M2 (spec §6.6), whose
     encoder is frozen and whose data are samples of z1.
     p(y) is `label_proportions` (uniform where empty); with `label_prior="estimated"` it starts
     uniform and follows the mean of q(y | x) over the unlabelled documents.
-    `decoder_sizes` are the decoders' vocabularies where these differ from the encoder's; the rows
-    of a batch then have "targets". `feature_dropout` is on the document vector h.
+    A bag of words whose table is not as wide as z1 reads z1 through a linear map. `head` are fields
+    of all Gaussian heads. `feature_dropout` is on the document vector h. q(y | z1) is linear where
+    `classifier_hidden` is 0.
     `unlabelled_chunk` documents share BatchNorm statistics, 0 for all of them.
     `mean_label_kl` divides KL(q(y|x) || p(y)) by the number of classes, as the paper's code did;
     only to compare with it.
     """
 
-    vocab_sizes: Mapping[str, int]
-    encoder_config: Mapping[str, Any]
+    encoder: Any
     n_classes: int
+    decoder_sizes: Mapping[str, int] | None = None
     latent: int = 300
+    head: Mapping[str, Any] | None = None
     classifier_hidden: int = 1024
     classifier_dropout: float = 0.0
     conditioning: str = "transadd"
     decoder: str | None = "bow"
     decoder_config: Mapping[str, Any] | None = None
     tied: bool = False
-    decoder_sizes: Mapping[str, int] | None = None
     feature_dropout: float = 0.0
     label_prior: str = "fixed"
     label_proportions: tuple[float, ...] = ()
@@ -105,54 +110,57 @@ class M1M2(nn.Module):
     def setup(self) -> None:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         label_in_q, label_in_p = CONDITIONING[self.conditioning]
-        self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
-        self.posterior = GaussianHead(self.latent, self.axis_name, **types)
-        self.classifier = MLP(
-            (self.classifier_hidden, self.n_classes), self.classifier_dropout, **types
-        )
-        self.z2_posterior = LabelledLatent(self.latent, label_in_q, self.axis_name, **types)
-        self.z1_prior = LabelledLatent(self.latent, label_in_p, self.axis_name, **types)
+        head = {**(self.head or {}), "axis_name": self.axis_name, **types}
+        self.posterior = GaussianHead(self.latent, **head)
+        widths = (self.classifier_hidden,) if self.classifier_hidden else ()
+        self.classifier = MLP((*widths, self.n_classes), self.classifier_dropout, **types)
+        labelled = {"head": self.head, "axis_name": self.axis_name, **types}
+        self.z2_posterior = LabelledLatent(self.latent, label_in_q, **labelled)
+        self.z1_prior = LabelledLatent(self.latent, label_in_p, **labelled)
         if self.conditioning == "transconcat":
             self.label_embedding = Linear(self.latent, **types)
         if self.conditioning == "gmix_transadd":
-            self.z2_prior = GaussianHead(self.latent, self.axis_name, **types)
+            self.z2_prior = GaussianHead(self.latent, **head)
         if self.decoder:
             make, config = DECODERS[self.decoder], dict(self.decoder_config or {})
-            sizes = self.decoder_sizes or self.vocab_sizes
+            sizes = dict(self.decoder_sizes or {})
             self.decoders = {k: make(v, **config, **types) for k, v in sizes.items()}
-            width = self.encoder.embedding
             if not self.tied:
+                width = self.table_width
                 self.decoder_tables = {k: Embedding(v, width, **types) for k, v in sizes.items()}
+            if self.decoder == "bow" and self.table_width != self.latent:
+                self.to_words = Linear(self.table_width, **types)
         self.drop = RowDropout(self.feature_dropout)
         if self.label_prior == "estimated":
             uniform = lambda: jnp.full(self.n_classes, 1 / self.n_classes, self.param_dtype)
             self.prior = self.variable("batch_stats", "label_prior", uniform)
 
-    def initialise(self, ids: Array, lengths: Array, *, languages: tuple[str, ...]) -> None:
+    @property
+    def table_width(self) -> int:
+        """Width of the word table that a decoder works with."""
+        return self.encoder.embedding or self.latent
+
+    def initialise(self, rows: Mapping[str, Array], *, languages: tuple[str, ...]) -> None:
         """Touches every parameter; embeddings for `languages` only. For `init`."""
-        rows = rows_of(ids, lengths)
-        batch = {"labelled": {**rows, "labels": jnp.zeros(len(ids), int)}, "unlabelled": rows}
+        rows = whole(rows)
+        n = len(rows["row"])
+        batch = {"labelled": {**rows, "labels": jnp.zeros(n, int)}, "unlabelled": rows}
         hyper: dict[str, Array] = {name: jnp.ones(()) for name in HYPERPARAMETERS}
-        if self.decoder_sizes:
-            targets = ids % min(self.decoder_sizes.values())
-            batch = {group: {**rows, "targets": targets} for group, rows in batch.items()}
         for language in languages:
             self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
-        if self.decoder:
-            z = jnp.zeros((len(ids), self.latent))
-            for decoder in self.decoders.values():  # of other languages too, but not their tables
-                table = jnp.zeros((decoder.vocab_size, self.encoder.embedding))
-                decoder.nll(z, ids % decoder.vocab_size, table)
+        if self.decoder:  # of other languages too, but not their tables
+            for decoder in self.decoders.values():
+                table = jnp.zeros((decoder.vocab_size, self.table_width))
+                z = jnp.zeros((n, self.latent if self.decoder == "gru" else self.table_width))
+                decoder.nll(z, jnp.zeros((n, 1), int), table)
 
     # -- densities -------------------------------------------------------------------------------
 
-    def encode(
-        self, ids: Array, lengths: Array, row: Array, *, language: str, train: bool
-    ) -> Array:
-        """h `[b, 2 hidden]`; constant, and without dropout, in the layer-wise model."""
+    def encode(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
+        """h `[b, d]`; constant, and without dropout, in the layer-wise model."""
         train = train and self.decoder is not None
-        h = self.encoder(ids, lengths, row, language=language, train=train)
-        h = self.drop(h, row, train=train)
+        h = self.encoder(rows, language=language, train=train)
+        h = self.drop(h, rows["row"], train=train)
         return h if self.decoder else jax.lax.stop_gradient(h)
 
     def q_z1(self, h: Array, mask: Array, *, train: bool, groups: int = 1) -> DiagonalGaussian:
@@ -175,8 +183,13 @@ class M1M2(nn.Module):
 
     def nll(self, z1: Array, rows: Mapping[str, Array], *, language: str) -> Array:
         """- log p(x | z1) in nats, `[b]`; x are the rows' "targets", or else their "ids"."""
-        x = rows["targets"] if self.decoder_sizes else rows["ids"]
-        return self.decoders[language].nll(z1, x, self.table(language))
+        x = rows["targets"] if "targets" in rows else rows["ids"]
+        return self.decoders[language].nll(self._decoder_input(z1), x, self.table(language))
+
+    def _decoder_input(self, z1: Array) -> Array:
+        """z1, as wide as the word table where a bag of words is decoded."""
+        to_words = self.decoder == "bow" and self.table_width != self.latent
+        return self.to_words(z1) if to_words else z1
 
     def table(self, language: str) -> Array:
         """The word table `[v, e]` that a language's decoder works with."""
@@ -253,18 +266,20 @@ class M1M2(nn.Module):
         unlabelled: loss = w NLL + v (kl_z1 + kl_z2) + KL(q(y|x) || p(y))
         with alpha, v, w, u the hyperparameters alpha, kl_weight, reconstruction_weight and
         labelled_weight (all but alpha are 1 in the paper). The layer-wise model has no NLL.
-        `batch[group]`: ids `[b, t]`, lengths `[b]`, row `[b]`, mask `[b]`, and labels `[b]` of the
-        labelled rows. Either group may be absent. All documents pass the encoder as one batch; each
-        group has BatchNorm statistics of its own.
+        `batch[group]`: the encoder's inputs (ids `[b, t]` and lengths `[b]`, or features `[b, d]`),
+        row `[b]`, mask `[b]`, perhaps targets `[b, t']`, and labels `[b]` of the labelled rows.
+        Either group may be absent. All documents pass the encoder as one batch; each group has
+        BatchNorm statistics of its own.
         """
         parts = [batch[group] for group in ("labelled", "unlabelled") if group in batch]
-        inputs = (jnp.concatenate([rows[x] for rows in parts]) for x in ("ids", "lengths", "row"))
-        h = self.encode(*inputs, language=language, train=train)
+        names = (*self.encoder.inputs, "row")
+        together = {name: jnp.concatenate([rows[name] for rows in parts]) for name in names}
+        h = self.encode(together, language=language, train=train)
         arguments = {"language": language, "hyper": hyper, "noise": noise, "train": train}
         groups, start = {}, 0
         for group, method in (("labelled", self._labelled), ("unlabelled", self._unlabelled)):
             if group in batch:
-                stop = start + len(batch[group]["ids"])
+                stop = start + len(batch[group]["row"])
                 groups[group] = method(h[start:stop], batch[group], **arguments)
                 start = stop
         return groups
@@ -342,14 +357,12 @@ class M1M2(nn.Module):
 
     # -- what is read off a trained model ---------------------------------------------------------
 
-    def predict(self, ids: Array, lengths: Array, *, language: str) -> dict[str, Array]:
+    def predict(self, rows: Mapping[str, Array], *, language: str) -> dict[str, Array]:
         """log q(y | x) `[b, k]` at the mean of q(z1 | x), with the means of z1 and of z2."""
-        rows = rows_of(ids, lengths)
-        mask, row = rows["mask"], rows["row"]
-        z1 = self.q_z1(
-            self.encode(ids, lengths, row, language=language, train=False), mask, train=False
-        ).mean
-        log_q = self.log_q_y(z1, row, train=False)
+        rows = whole(rows)
+        mask = rows["mask"]
+        z1 = self.q_z1(self.encode(rows, language=language, train=False), mask, train=False).mean
+        log_q = self.log_q_y(z1, rows["row"], train=False)
         y = self._label_input(jax.nn.one_hot(log_q.argmax(-1), self.n_classes, dtype=z1.dtype))
         z2 = self.z2_posterior(z1, y, mask, train=False).mean
         return {"log_q": log_q, "z1": z1, "z2": z2}
@@ -363,7 +376,7 @@ class M1M2(nn.Module):
 
     def word_logits(self, z1: Array, *, language: str) -> Array:
         """Unnormalised log-probabilities of the vocabulary `[b, v]` (bag of words)."""
-        return self.decoders[language].logits(z1, self.table(language))
+        return self.decoders[language].logits(self._decoder_input(z1), self.table(language))
 
     def next_word(
         self, z1: Array, token: Array, state: Array | None, *, language: str

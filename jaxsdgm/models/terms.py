@@ -39,10 +39,10 @@ def no_noise(name: str, row: Array, shape: tuple[int, ...]) -> Array:
     return jnp.zeros((len(row), *shape))
 
 
-def rows_of(ids: Array, lengths: Array) -> dict[str, Array]:
-    """The rows of a batch of which every row counts: for `init` and for evaluation."""
-    n = len(ids)
-    return {"ids": ids, "lengths": lengths, "row": jnp.arange(n), "mask": jnp.ones(n)}
+def whole(rows: Mapping[str, Array]) -> dict[str, Array]:
+    """`rows` as a batch of which every row counts: for `init` and for evaluation."""
+    n = len(next(iter(rows.values())))
+    return {**rows, "row": jnp.arange(n), "mask": jnp.ones(n)}
 
 
 def masked_mean(values: Array, mask: Array, axis_name: str | None = None) -> Array:

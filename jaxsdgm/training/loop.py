@@ -22,13 +22,22 @@ from jaxsdgm.training.state import Best, TrainState, compare, nothing_yet
 
 @dataclass(frozen=True)
 class Schedule:
-    """When to evaluate, save and stop. Steps are those of the scan (rounds over the phases)."""
+    """When to evaluate, save and stop. Steps are those of the scan (rounds over the phases).
+
+    Training ends with the evaluation that reaches `max_steps`: every window between evaluations
+    has the same length, so that a run is compiled once.
+    """
 
     max_steps: int
     eval_every: int
     patience: int = 0  # evaluations without improvement, 0: never stop early
     min_delta: float = 0.0
     checkpoint_seconds: float = 60.0
+
+    @property
+    def last_step(self) -> int:
+        """`max_steps`, or the end of the window that it lies in."""
+        return -(-self.max_steps // self.eval_every) * self.eval_every
 
 
 @dataclass(frozen=True)
@@ -106,23 +115,22 @@ def _train(
     better = jax.jit(
         partial(compare, maximise=task.maximise, min_delta=schedule.min_delta), donate_argnums=0
     )
-    progress = Progress(task.name, schedule.max_steps)
-    compiled, stopped, saved = {}, "end", notes["step"]
+    progress = Progress(task.name, schedule.last_step)
+    compiled, stopped, saved = None, "end", notes["step"]
     clock = _Clock(notes["seconds"])
-    while notes["step"] < schedule.max_steps:
+    while notes["step"] < schedule.last_step:
         if schedule.patience and int(best.failures) >= schedule.patience:
             stopped = "patience"
             break
-        start = notes["step"]
-        count = min(schedule.eval_every, schedule.max_steps - start)
+        start, count = notes["step"], schedule.eval_every
         plan = task.plan(start, count)
         batches = parallel.lay_out(plan)
-        if count not in compiled:
+        if compiled is None:
             before = time.monotonic()
-            compiled[count] = parallel.compile(task.run, state, data, batches)
+            compiled = parallel.compile(task.run, state, data, batches)
             notes["compile_seconds"] += time.monotonic() - before
         before = time.monotonic()
-        state, history = compiled[count](state, data, batches)
+        state, history = compiled(state, data, batches)
         history = jax.device_get(history)
         _check_history(history, start, saved)
         examples = _examples(plan)

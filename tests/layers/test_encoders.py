@@ -60,12 +60,13 @@ def test_pooling_by_hand():
 
 
 def test_padding_does_not_change_a_document():
+    rows = lambda ids: {"ids": ids, "lengths": LENGTHS, "row": ROW}
     encoder = TextEncoder({"en": V, "de": 9}, E, 3, 2, 0.2, "last+mean+max+words")
     call = {"language": "en", "train": False}
-    init = lambda key: encoder.init(key, IDS, LENGTHS, ROW, **call)
+    init = lambda key: encoder.init(key, rows(IDS), **call)
     variables = jax.jit(init)(jax.random.key(0))
     assert "embeddings_de" not in variables["params"]  # a language that was not asked for
-    apply = jax.jit(lambda ids: encoder.apply(variables, ids, LENGTHS, ROW, **call))
+    apply = jax.jit(lambda ids: encoder.apply(variables, rows(ids), **call))
     wide = np.pad(IDS, ((0, 0), (0, 3)), constant_values=PAD)
     h = apply(IDS)
     assert h.shape == (2, 3 * 6 + E)

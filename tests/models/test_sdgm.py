@@ -9,6 +9,7 @@ import pytest
 
 from jaxsdgm.experiments.setup import make_objective
 from jaxsdgm.experiments.systems import TRANSFERRED
+from jaxsdgm.layers.encoders import TextEncoder
 from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2, PRIOR_MOMENTUM
 from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise
 from jaxsdgm.training.state import adam, create_state
@@ -36,9 +37,11 @@ BATCH = {"labelled": rows(B_L, 0, 0), "unlabelled": rows(B_U, 1000, 1)}
 
 
 def make(**fields):
-    model = M1M2({"en": V}, ENCODER, n_classes=K, latent=E, classifier_hidden=6, **fields)
-    some = jnp.ones((2, 2), jnp.int32), jnp.full(2, 2)
-    init = lambda key: model.init(key, *some, languages=("en",), method="initialise")
+    encoder = TextEncoder({"en": V}, **ENCODER)
+    fields = {"decoder_sizes": {"en": V}, "latent": E, "classifier_hidden": 6, **fields}
+    model = M1M2(encoder, n_classes=K, **fields)
+    some = {"ids": jnp.ones((2, 2), jnp.int32), "lengths": jnp.full(2, 2)}
+    init = lambda key: model.init(key, some, languages=("en",), method="initialise")
     return model, jax.jit(init)(jax.random.key(0))
 
 
@@ -144,7 +147,7 @@ def log_softmax(x):
 
 def densities(model, batch):
     """log q(y | z1) `[b, k]`, word logits `[b, v]` and both KLs `[b, k]`, label after label."""
-    h = model.encode(batch["ids"], batch["lengths"], batch["row"], language="en", train=False)
+    h = model.encode(batch, language="en", train=False)
     q1 = model.q_z1(h, batch["mask"], train=False)
     kls = []
     for y in range(K):
@@ -194,8 +197,9 @@ def mean_of_q(model, variables):
     """The mean of q(y | x) over the unlabelled documents, with the draws of `loss_of`."""
 
     def log_q(model):
-        parts = [np.concatenate([BATCH[g][x] for g in BATCH]) for x in ("ids", "lengths", "row")]
-        h = model.encode(*parts, language="en", train=True)[B_L:]
+        names = ("ids", "lengths", "row")
+        rows = {name: np.concatenate([BATCH[g][name] for g in BATCH]) for name in names}
+        h = model.encode(rows, language="en", train=True)[B_L:]
         rows = BATCH["unlabelled"]
         q1 = model.q_z1(h, rows["mask"], train=True)
         noise = normal_noise(jax.random.key(1))("unlabelled_z1", rows["row"], (E,))
@@ -219,7 +223,7 @@ def test_gru_decoder_ignores_padding():
     wide["unlabelled"] = dict(BATCH["unlabelled"])
     wide["unlabelled"]["ids"] = np.pad(BATCH["unlabelled"]["ids"], ((0, 0), (0, 4)))
     model, variables = make(decoder="gru", feature_dropout=0.0)
-    model = model.clone(encoder_config={**ENCODER, "dropout": 0.0})
+    model = model.clone(encoder=model.encoder.clone(dropout=0.0))
     narrow, padded = (
         jax.jit(loss_of(model, variables, batch))(variables["params"])[0] for batch in (BATCH, wide)
     )

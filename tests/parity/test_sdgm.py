@@ -10,7 +10,7 @@ from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.evaluation.latents import active_units
 from jaxsdgm.layers.decoders import bag_of_words_nll
-from jaxsdgm.layers.encoders import GaussianHead
+from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.recurrent import BiLSTM
 from jaxsdgm.models.nxvae import NXVAE
 from jaxsdgm.models.sdgm import M1M2
@@ -233,8 +233,8 @@ def m1m2(arrays, params, stem, **fields):
     conditioning = next((kinds[k] for k in kinds if k in params), shifted)
     classifier = params["classifier"]
     return M1M2(
-        sizes,
-        encoder_config(params),
+        TextEncoder(sizes, **encoder_config(params)),
+        decoder_sizes=sizes,
         n_classes=len(classifier["layer_1"]["bias"]),
         latent=len(params["posterior"]["mean"]["bias"]),
         classifier_hidden=len(classifier["layer_0"]["bias"]),
@@ -341,8 +341,7 @@ def test_m1m2_prediction(path, dtype):
     model = m1m2(arrays, params, path.stem)
     out = model.apply(
         {"params": params, "batch_stats": stats},
-        arrays["in/L_x"],
-        arrays["in/L_lens"],
+        {"ids": arrays["in/L_x"], "lengths": arrays["in/L_lens"]},
         language="en",
         method="predict",
     )

@@ -1,0 +1,161 @@
+"""Frozen encoders: every document to one vector, once, whatever is trained on them afterwards."""
+
+import hashlib
+import time
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from dataclasses import dataclass
+from functools import cache
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsdgm.data.features import cached
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer
+from jaxsdgm.data.tokenizers import WordTokenizer
+from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.setup import Config
+from jaxsdgm.layers.encoders import TextEncoder, TransformerEncoder
+from jaxsdgm.training.progress import duration, log
+from jaxsdgm.weights.huggingface import Checkpoint, find_checkpoint, load_weights, read_size
+
+#: a batch is padded to one of these lengths, or to a multiple of the last: few compilations
+WIDTHS = (16, 24, 32, 48, 64, 96, 128)
+TOKENS = 4096  # of a batch, padding included
+REPORT_SECONDS = 10.0
+
+#: ids [b, t], lengths [b] -> [b, d]
+Apply = Callable[[np.ndarray, np.ndarray], Any]
+
+
+@dataclass(frozen=True)
+class Featurizer:
+    """Texts to features `[n, d]`; `key` names all that these depend on but the texts."""
+
+    encode: Callable[[Sequence[str]], np.ndarray]
+    key: str
+
+    def __call__(self, texts: Sequence[str]) -> np.ndarray:
+        return cached(self.encode, texts, key=self.key)
+
+
+def make_featurizer(
+    config: Config,
+    checkpoint: Checkpoint | None,
+    pretrained: Any,
+    tokenizers: Mapping[str, WordTokenizer],
+) -> Featurizer:
+    """The frozen encoder of a config: a checkpoint's transformer, or the NXVAE's BiLSTM."""
+    if checkpoint:
+        return _transformer(config, checkpoint)
+    return _bilstm(config, pretrained, tokenizers)
+
+
+def the_checkpoint(config: Config) -> Checkpoint | None:
+    """The folder of the config's transformer, fetched if it must be; None for a BiLSTM."""
+    if not config.encoder.checkpoint:
+        return None
+    return find_checkpoint(config.encoder.checkpoint, config.encoder.revision or None)
+
+
+def _transformer(config: Config, checkpoint: Checkpoint) -> Featurizer:
+    tokenizer = load_tokenizer(config, checkpoint)
+    limit = config.data.max_length
+
+    @cache  # read when the first text is not in the cache, and only once
+    def load() -> Apply:
+        size = read_size(checkpoint.folder)
+        model = TransformerEncoder(
+            size, pooling=config.encoder.pooling, dtype=setup.compute_dtype(config)
+        )
+        variables = {"params": {"bert": load_weights(checkpoint.folder, size)}}
+        return _apply(model, variables, config.data.language)
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return in_buckets(load(), *tokenizer.encode(texts, limit))
+
+    weights = fingerprint(checkpoint.folder)
+    parts = (weights, tokenizer.digest, config.encoder.pooling, limit, config.dtype)
+    return Featurizer(encode, key="transformer " + " ".join(map(str, parts)))
+
+
+def fingerprint(folder: Path) -> str:
+    """SHA-256 of a checkpoint's tensors, whatever the folder is called."""
+    total = hashlib.sha256()
+    for path in sorted(folder.glob("*.safetensors")):
+        with path.open("rb") as stream:
+            total.update(hashlib.file_digest(stream, "sha256").digest())
+    return total.hexdigest()
+
+
+def load_tokenizer(config: Config, checkpoint: Checkpoint) -> HuggingFaceTokenizer:
+    """The checkpoint's tokenizer, with the prefix that the config puts before every text."""
+    return HuggingFaceTokenizer.from_checkpoint(
+        checkpoint.folder,
+        language=config.data.language,
+        prefix=config.encoder.prefix,
+        lower=config.encoder.lower,
+    )
+
+
+def _bilstm(config: Config, pretrained: Any, tokenizers: Mapping[str, WordTokenizer]) -> Featurizer:
+    language, limit = config.data.language, config.data.max_length
+    sizes = {name: t.vocab_size for name, t in tokenizers.items()}
+    model = TextEncoder(sizes, **setup.encoder_config(config), dtype=setup.compute_dtype(config))
+    weights = pretrained["params"]["encoder"]
+    apply = _apply(model, {"params": weights}, language)
+
+    def encode(texts: Sequence[str]) -> np.ndarray:
+        return in_buckets(apply, *tokenizers[language].encode(texts, limit))
+
+    parts = (setup.digest(weights), tokenizers[language].digest, model.pooling, limit, config.dtype)
+    return Featurizer(encode, key="bilstm " + " ".join(map(str, parts)))
+
+
+def _apply(model: Any, variables: Any, language: str) -> Apply:
+    # the weights are an argument: as constants they would be folded, and copied, by the compiler
+    @jax.jit
+    def apply(variables: Any, ids: Any, lengths: Any) -> Any:
+        rows = {"ids": ids, "lengths": lengths, "row": np.arange(len(ids))}
+        return model.apply(variables, rows, language=language, train=False)
+
+    variables = jax.device_put(variables)
+    return lambda ids, lengths: apply(variables, ids, lengths)
+
+
+def in_buckets(apply: Apply, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
+    """`apply` over documents of like length together, `[n, d]` float32 in the given order."""
+    started = reported = time.monotonic()
+    total, done, features = int(lengths.sum()), 0, []
+    order = np.argsort(lengths, kind="stable")[::-1]  # longest first: the estimate errs upwards
+    for batch, width in _batches(order, lengths):
+        short = max(1, TOKENS // width) - len(batch)
+        rows = np.pad(ids[batch, :width], ((0, short), (0, max(0, width - ids.shape[1]))))
+        counts = np.pad(lengths[batch], (0, short), constant_values=1)
+        features.append(np.asarray(apply(rows, counts), np.float32)[: len(batch)])
+        done += int(lengths[batch].sum())
+        now = time.monotonic()
+        if now - reported > REPORT_SECONDS:
+            left = duration((now - started) * (total - done) / done)
+            log.info("encoding: %d of %d tokens, about %s left", done, total, left)
+            reported = now
+    restored = np.empty((len(ids), features[0].shape[1]), np.float32)
+    restored[order] = np.concatenate(features)
+    log.info("encoded %d documents in %s", len(ids), duration(time.monotonic() - started))
+    return restored
+
+
+def _batches(order: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+    """Neighbours in `order` (longest first) with the width that they are padded to."""
+    start = 0
+    while start < len(order):
+        width = _width(int(lengths[order[start]]))
+        batch = order[start : start + max(1, TOKENS // width)]
+        yield batch, width
+        start += len(batch)
+
+
+def _width(length: int) -> int:
+    last = WIDTHS[-1]
+    return next((w for w in WIDTHS if w >= length), -(-length // last) * last)
