@@ -7,6 +7,10 @@ Documents are random ids of lengths from --shortest to --length, sorted by lengt
 get the same batches, padded to a multiple of 16. Each system runs in processes of its own, by
 turns, --rounds times; the best round counts. Seconds are without loading and compiling; peak
 memory is that of the process; CPU seconds say more than seconds where the machine is shared.
+
+Measured on two cores shared with other work (AMD EPYC, AVX2; JAX 0.10.2, torch 2.13.0) with
+multilingual-e5-small (12 layers of 384, 449 MiB): 110.8 s and torch 124.2 s, hence 1.12 times as
+fast; peak memory 1077 MiB and 950 MiB.
 """
 
 import argparse
