@@ -10,8 +10,8 @@ memory is that of the process; CPU seconds say more than seconds where the machi
 
 Measured on two cores shared with other work (AMD EPYC, AVX2; JAX 0.10.2, torch 2.13.0) with
 multilingual-e5-small (12 layers of 384, 449 MiB): 110.8 s and torch 124.2 s, hence 1.12 times as
-fast; peak memory 1077 MiB and 950 MiB. With --documents=320 --shortest=8 --rounds=2, where torch
-leaves its path without a mask: 20.2 s and 32.0 s, 1.58 times as fast.
+fast; peak memory 1077 MiB and 950 MiB. With --documents=320 --shortest=8 --rounds=2:
+20.2 s and 32.0 s, 1.58 times as fast.
 """
 
 import argparse
