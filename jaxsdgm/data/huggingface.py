@@ -4,7 +4,7 @@ import hashlib
 import json
 import logging
 from collections.abc import Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 from typing import Any
@@ -30,7 +30,7 @@ class HuggingFaceTokenizer:
     """
 
     language: str
-    definition: str
+    definition: str = field(repr=False)  # megabytes
     pad_id: int
     unk_id: int
     mask_id: int | None = None
