@@ -2,6 +2,7 @@
 
 import hashlib
 import os
+import zipfile
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,9 +42,9 @@ class Scaling:
     def load(cls, path: Path) -> "Scaling":
         """Reads what `save` wrote; a missing or damaged file raises UserError."""
         try:
-            with np.load(path, allow_pickle=False) as arrays:
+            with open(path, "rb") as stream, np.load(stream, allow_pickle=False) as arrays:
                 return cls(arrays["centre"], float(arrays["scale"]))
-        except (OSError, KeyError, ValueError) as error:
+        except (OSError, KeyError, ValueError, zipfile.BadZipFile) as error:
             raise UserError(f"{path}: not readable ({error}); train again") from None
 
 

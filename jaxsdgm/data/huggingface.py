@@ -3,6 +3,7 @@
 import hashlib
 import json
 import logging
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -178,6 +179,8 @@ class HuggingFaceTokenizer:
 def _load(folder: Path) -> Any:
     if not folder.is_dir():
         raise UserError(f"{folder}: no such folder; give that of a checkpoint with its tokenizer")
+    # it would tell the terminal that there is no torch, which nothing here needs
+    os.environ.setdefault("TRANSFORMERS_NO_ADVISORY_WARNINGS", "1")
     from transformers import AutoTokenizer  # seconds to import, and only needed here
 
     try:

@@ -21,7 +21,7 @@ def frozen(checkpoint, system="bow"):
     config = debian_e5.get_config(f"en,16,{system}")
     config.data.source, config.encoder.checkpoint = "generated", str(checkpoint)
     config.data.max_length, config.model.latent = 24, 4
-    config.training.max_steps = config.training.eval_every = 20
+    config.training.max_steps = config.training.eval_every = 60
     return config
 
 

@@ -12,15 +12,21 @@ from jaxsdgm.layers.bert import BertEncoder, BertSize
 from jaxsdgm.weights.huggingface import save_checkpoint
 
 SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
-WORDS = 300
+WORDS, WIDTH = 1319, 16
 
 
 def make(folder):
     """A BERT of one layer, in Hugging Face's form."""
     folder.mkdir()
-    size = BertSize(WORDS, 8, 1, 2, 16, 32)
-    config = {"model_type": "bert", "vocab_size": WORDS, "hidden_size": 8, "num_hidden_layers": 1}
-    config |= {"num_attention_heads": 2, "intermediate_size": 16, "max_position_embeddings": 32}
+    size = BertSize(WORDS, WIDTH, 1, 2, 16, 32)
+    config = {
+        "model_type": "bert",
+        "vocab_size": WORDS,
+        "hidden_size": WIDTH,
+        "num_hidden_layers": 1,
+    }
+    config |= {"num_hidden_layers": 1, "num_attention_heads": 2}
+    config |= {"intermediate_size": 16, "max_position_embeddings": 32}
     (folder / "config.json").write_text(json.dumps(config))
     texts = generated.generate("en", unlabelled=0, seed=0).splits["train"].texts
     found = sorted({word for text in texts for word in words(text, "en")})
