@@ -28,7 +28,7 @@ def _shared() -> ConfigDict:
     config.data.dir = ""
     # Two languages, the first one's label is 1 for the discriminator.
     config.data.languages = ("en", "de")
-    # How text becomes words: lower, words, europarl (see jaxsdgm.data.tokenizers).
+    # How text becomes words: lower, words, plain_words, europarl (see jaxsdgm.data.tokenizers).
     config.data.normaliser = "europarl"
     # Most frequent words kept, by language.
     config.data.vocab_size = ConfigDict({"en": 40_000, "de": 50_000, "fr": 50_000})
@@ -98,6 +98,7 @@ def classification() -> ConfigDict:
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 
+    # mldoc, debian, sib200, files or generated.
     config.data.source = "mldoc"
     config.data.language = "en"
     # Empty: the source's own, in its order.
@@ -125,7 +126,7 @@ def classification() -> ConfigDict:
     # words), in at most this share of them, each counted at most `cap` times a document (0: all).
     config.data.targets = ConfigDict({"min_documents": 0, "max_share": 1.0, "cap": 0})
 
-    # System: m1m2, nxvae_z1 or nxvae_h.
+    # System: m1m2, nxvae_z1 or nxvae_h; or without a neural network: tfidf_lr, nb_em.
     config.model.system = "m1m2"
     # Decoder: bow, gru, or none (layer-wise M1+M2, frozen encoder).
     config.model.decoder = "bow"

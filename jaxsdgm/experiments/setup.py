@@ -23,7 +23,7 @@ from jaxsdgm.training.parallel import Parallel
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
 
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections")
+PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections", "scikit-learn")
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 

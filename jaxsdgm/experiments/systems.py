@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.baselines import BASELINES
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.classifier import Classifier
@@ -42,7 +43,7 @@ def build_model(
     """As `build`, from vocabulary sizes and the number of labelled documents per class."""
     model = config.model
     if model.system not in SYSTEMS:
-        known = ", ".join(SYSTEMS)
+        known = ", ".join((*SYSTEMS, *BASELINES))
         raise UserError(f"config.model.system is {model.system!r}; use one of {known}")
     shared = {
         "n_classes": len(counts),
