@@ -87,6 +87,7 @@ def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np
 
 def features_lr(args: argparse.Namespace, base: inputs.Inputs, n: int) -> list[float]:
     """Test accuracies of logistic regression on the same features and subsets."""
+    # features of length 1, less their mean, without the scale that the network wants
     x = {split: arrays["features"] * base.scaling.scale for split, arrays in base.splits.items()}
     found = []
     for seed in SEEDS:

@@ -28,7 +28,7 @@ def _shared() -> ConfigDict:
     config.data.dir = ""
     # Two languages, the first one's label is 1 for the discriminator.
     config.data.languages = ("en", "de")
-    # How text becomes words: lower, words, europarl (see jaxsdgm.data.tokenizers).
+    # How text becomes words: lower, words, plain_words, europarl (see jaxsdgm.data.tokenizers).
     config.data.normaliser = "europarl"
     # Most frequent words kept, by language.
     config.data.vocab_size = ConfigDict({"en": 40_000, "de": 50_000, "fr": 50_000})
@@ -114,6 +114,7 @@ def classification() -> ConfigDict:
     # False: every document is encoded once, and the rest is trained on these features.
     config.encoder.trainable = True
 
+    # mldoc, debian, sib200, files or generated.
     config.data.source = "mldoc"
     config.data.language = "en"
     # Empty: the source's own, in its order.
@@ -141,7 +142,8 @@ def classification() -> ConfigDict:
     # words), in at most this share of them, each counted at most `cap` times a document (0: all).
     config.data.targets = ConfigDict({"min_documents": 0, "max_share": 1.0, "cap": 0})
 
-    # System: m1m2, or a supervised one: nxvae_z1 (on z1), nxvae_h or sup_h (both on h).
+    # System: m1m2; supervised: nxvae_z1 (on z1), nxvae_h or sup_h (both on h); or without a neural
+    # network of ours: tfidf_lr, nb_em, features_lr.
     config.model.system = "m1m2"
     # Decoder: bow, gru, or none (layer-wise M1+M2, frozen encoder).
     config.model.decoder = "bow"
@@ -164,7 +166,8 @@ def classification() -> ConfigDict:
     config.model.labelled_weight = 1.0
     # Dropout of the document vector h.
     config.model.feature_dropout = 0.0
-    # p(y): uniform, labelled (proportions of the labelled documents), estimated (from q(y|x)).
+    # p(y): uniform, labelled (proportions of the labelled documents), or estimated: uniform, and
+    # unlabelled documents of other proportions, found by q(y|x), are weighted to balance them.
     config.model.label_prior = "uniform"
     # Unlabelled documents that share BatchNorm statistics; 0: all of a step.
     config.model.unlabelled_chunk = 0

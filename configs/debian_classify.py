@@ -3,7 +3,8 @@
     python -m jaxsdgm.main --config=configs/debian_classify.py:en,32,bow \
         --config.data.dir=data/debian --config.pretrained=RUN_OF_debian_nxvae
 
-The argument is language, labels and decoder (bow, gru, none) or twin (nxvae_z1, nxvae_h).
+The argument is language, labels and decoder (bow, gru, none), twin (nxvae_z1, nxvae_h) or
+baseline (tfidf_lr, nb_em).
 """
 
 from ml_collections import ConfigDict
@@ -34,7 +35,7 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     config.model.alpha_rule = "plain"
     config.model.beta = 3.0
     config.model.labelled_weight = 0.1
-    if decoder in ("nxvae_z1", "nxvae_h"):
+    if decoder in ("nxvae_z1", "nxvae_h", "tfidf_lr", "nb_em"):
         config.model.system = decoder
     else:
         config.model.decoder = decoder

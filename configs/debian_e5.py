@@ -35,6 +35,7 @@ def frozen(language: str, n_labels: int, system: str) -> ConfigDict:
     config.data.unlabelled_size = 96
     config.data.targets = ConfigDict({"min_documents": 3, "max_share": 0.3, "cap": 3})
     config.learning_rate = 1e-3
+    config.rate_schedule = "cosine"
     config.weight_decay = 1e-3
     config.model.latent = 64
     config.model.head_hidden = 128
@@ -43,7 +44,8 @@ def frozen(language: str, n_labels: int, system: str) -> ConfigDict:
     config.model.classifier_hidden = 128
     config.model.feature_dropout = 0.2
     config.model.alpha_rule = "plain"
-    config.model.beta = 1000.0
+    config.model.beta = 300.0
+    config.model.labelled_weight = 0.1
     if system == "bow":
         config.model.decoder = "bow"
     else:

@@ -90,7 +90,8 @@ def _kind(path: Path) -> str:
     return Path(path.name.removesuffix(".xz").removesuffix(".gz")).suffix.lower()
 
 
-def _delimited(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Row]:
+def read_delimited(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Row]:
+    """Yields the rows after the header; with `quoted`, fields may stand in quotation marks."""
     csv.field_size_limit(2**31 - 1)  # The default calls a text of over 131 072 characters an error.
     lines = (line + "\n" for line in read_lines(path))
     quoting = csv.QUOTE_MINIMAL if quoted else csv.QUOTE_NONE
@@ -110,11 +111,11 @@ def _delimited(path: Path, delimiter: str, *, quoted: bool) -> Iterator[Row]:
 
 
 def _tsv(path: Path) -> Iterator[Row]:
-    return _delimited(path, "\t", quoted=False)  # In TSV a quotation mark is only text.
+    return read_delimited(path, "\t", quoted=False)  # In TSV a quotation mark is only text.
 
 
 def _csv(path: Path) -> Iterator[Row]:
-    return _delimited(path, ",", quoted=True)
+    return read_delimited(path, ",", quoted=True)
 
 
 def _jsonl(path: Path) -> Iterator[Row]:

@@ -11,6 +11,7 @@ from jaxsdgm.data.documents import Corpus
 from jaxsdgm.data.europarl import PretrainText, prepare
 from jaxsdgm.data.files import read_files, read_texts
 from jaxsdgm.data.mldoc import read_mldoc, read_split_files
+from jaxsdgm.data.sib200 import read_sib200
 from jaxsdgm.errors import UserError
 
 DEBIAN_LABELS = ("DEVEL", "GAMES", "MEDIA", "NET")
@@ -20,6 +21,7 @@ _HOW_TO_GET = {
     "generate_documents.py of github.com/facebookresearch/MLDoc on them",
     "europarl": "get the parallel corpora of Europarl v7 (de-en, fr-en) from statmt.org/europarl "
     "and unpack them",
+    "sib200": "get the repository github.com/dadelani/sib-200 (text under CC BY-SA 4.0)",
     "debian": "build the corpus with `python -m jaxsdgm.data.debian --out DIR`",
 }
 
@@ -28,7 +30,7 @@ def load_corpus(config_data: Any) -> Corpus:
     """Reads the classification corpus that `config.data` describes.
 
     Args:
-      config_data: object with `source` ("mldoc", "debian", "files" or "generated") and
+      config_data: object with `source` ("mldoc", "debian", "sib200", "files" or "generated") and
         `language`; `dir` (all but generated); and, where wanted, `unlabelled` ("rest" for
         Debian's or a file of further text), `label_names`, `train_size` (mldoc), `seed`
         (generated, and splits taken off own files), and `train`, `dev`, `test`, `text`,
@@ -101,6 +103,11 @@ def _debian(data: Any) -> Corpus:
     return replace(corpus, source=f"Debian package descriptions, {corpus.source}")
 
 
+def _sib200(data: Any) -> Corpus:
+    names = _get(data, "label_names", None)
+    return read_sib200(_directory(data), data.language, label_names=names)
+
+
 def _files(data: Any) -> Corpus:
     directory = Path(_get(data, "dir", ""))
     names = {split: getattr(data, split, "") for split in ("train", "dev", "test", "unlabelled")}
@@ -143,6 +150,7 @@ def _generated_pairs(data: Any, out: Path) -> tuple[Path, str]:
 CORPORA: dict[str, Callable[[Any], Corpus]] = {
     "mldoc": _mldoc,
     "debian": _debian,
+    "sib200": _sib200,
     "files": _files,
     "generated": _generated,
 }

@@ -46,8 +46,13 @@ def europarl(text: str, language: str, *, escape: bool = False) -> list[str]:
 
 
 def words(text: str, language: str) -> list[str]:
-    """Runs of letters and digits, lower case, digits to 0; each Han or kana sign by itself."""
-    return _WORD.findall(_DIGIT.sub("0", text.lower()))
+    """As `plain_words`, digits to 0."""
+    return plain_words(_DIGIT.sub("0", text), language)
+
+
+def plain_words(text: str, language: str) -> list[str]:
+    """Runs of letters and digits, lower case; each Han or kana sign by itself."""
+    return _WORD.findall(text.lower())
 
 
 Normaliser = Callable[[str, str], list[str]]  # (text, language) -> tokens
@@ -57,6 +62,7 @@ NORMALISERS: dict[str, Normaliser] = {
     "europarl": europarl,
     "europarl_escaped": partial(europarl, escape=True),
     "words": words,
+    "plain_words": plain_words,
 }
 
 

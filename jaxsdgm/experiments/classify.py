@@ -17,7 +17,7 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.report import write_report
-from jaxsdgm.experiments import evidence, setup
+from jaxsdgm.experiments import baselines, evidence, setup
 from jaxsdgm.experiments.features import make_featurizer, the_checkpoint
 from jaxsdgm.experiments.inputs import Inputs, checked_tokenizers, load_inputs
 from jaxsdgm.experiments.setup import Config
@@ -48,6 +48,8 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     """Trains and evaluates one system, or goes on where it stopped; writes results.json."""
     if config.trials > 1:
         return run_trials(config, workdir)
+    if config.model.system in baselines.BASELINES:
+        return baselines.run(config, workdir)
     setup.start_workdir(config, workdir)
     if results := setup.finished(workdir):
         return results
@@ -244,8 +246,8 @@ def summarise(
     )
     metrics = evidence.metrics_of(outputs, inputs.splits, names)
     latents = evidence.latents_of(outputs["dev"])
-    if "label_prior" in best.batch_stats:
-        latents["label_prior"] = best.batch_stats["label_prior"].tolist()
+    if "proportions" in best.batch_stats:
+        latents["label_proportions"] = best.batch_stats["proportions"].tolist()
     z1, labels = outputs["test"]["z1"][:TSNE_POINTS], inputs.splits["test"]["labels"][:TSNE_POINTS]
     results = {
         "kind": "classify",
@@ -320,6 +322,8 @@ def make_elbo(model: M1M2, config: Config, language: str, parallel: Parallel) ->
 
 def load_trained(workdir: Path) -> tuple[Callable[[list[str]], np.ndarray], list[str]]:
     """A run's best parameters as a function from documents to `[n, k]`, and its labels."""
+    if (workdir / baselines.ABOUT).exists():
+        return baselines.load_trained(workdir)
     variables, about, folder = load_pretrained(workdir)
     if about.get("kind") != "classify":
         raise UserError(f"{folder}: not a classification run but {about.get('kind')!r}")

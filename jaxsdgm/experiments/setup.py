@@ -24,7 +24,10 @@ from jaxsdgm.training.parallel import Parallel
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
 
-PACKAGES = ("jax", "flax", "optax", "orbax-checkpoint", "numpy", "ml-collections", "transformers")
+PACKAGES = (
+    *("jax", "flax", "optax", "orbax-checkpoint", "numpy"),
+    *("ml-collections", "scikit-learn", "transformers"),
+)
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 

@@ -11,6 +11,7 @@ from flax import linen as nn
 from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.baselines import BASELINES
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.layers.bert import BertSize
@@ -52,7 +53,7 @@ def build_model(
     """As `build`, from vocabulary sizes and the number of labelled documents per class."""
     model = config.model
     if model.system not in SYSTEMS:
-        known = ", ".join(SYSTEMS)
+        known = ", ".join((*SYSTEMS, *BASELINES))
         raise UserError(f"config.model.system is {model.system!r}; use one of {known}")
     shared = {
         "n_classes": len(counts),
@@ -79,7 +80,7 @@ def build_model(
         decoder=None if model.decoder == "none" else model.decoder,
         decoder_config=gru if model.decoder == "gru" else None,
         tied=model.tied,
-        label_prior="estimated" if model.label_prior == "estimated" else "fixed",
+        estimate_proportions=model.label_prior == "estimated",
         label_proportions=priors[model.label_prior],
         unlabelled_chunk=model.unlabelled_chunk,
         **shared,

@@ -23,7 +23,8 @@ from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, wh
 
 #: what `objective` reads from its argument hyper
 HYPERPARAMETERS = ("alpha", "kl_weight", "reconstruction_weight", "labelled_weight")
-PRIOR_MOMENTUM = 0.02
+#: of the estimated label proportions: how fast they move, and what a weight is divided by at least
+MOMENTUM, SMALLEST_PROPORTION = 0.02, 0.02
 
 
 #: conditioning -> how y enters q(z2 | z1, y) and p(z1 | z2, y) (spec §6.1). "transadd" is what the
@@ -77,8 +78,9 @@ class M1M2(nn.Module):
     "targets" have these explained, others their "ids".
     `decoder` is "bow" or "gru"; with None the model is the layer-wise M1+M2 (spec §6.6), whose
     encoder is frozen and whose data are samples of z1.
-    p(y) is `label_proportions` (uniform where empty); with `label_prior="estimated"` it starts
-    uniform and follows the mean of q(y | x) over the unlabelled documents.
+    p(y) is `label_proportions` (uniform where empty). With `estimate_proportions` the unlabelled
+    documents may have others, pi: these follow the mean of q(y | x), and each document's bound
+    counts sum_y q(y | x) p(y) / pi(y) times, as if they had been drawn with p(y).
     A bag of words whose table is not as wide as z1 reads z1 through a linear map. `head` are fields
     of all Gaussian heads. `feature_dropout` is on the document vector h. q(y | z1) is linear where
     `classifier_hidden` is 0.
@@ -99,7 +101,7 @@ class M1M2(nn.Module):
     decoder_config: Mapping[str, Any] | None = None
     tied: bool = False
     feature_dropout: float = 0.0
-    label_prior: str = "fixed"
+    estimate_proportions: bool = False
     label_proportions: tuple[float, ...] = ()
     unlabelled_chunk: int = 0
     mean_label_kl: bool = False
@@ -131,9 +133,9 @@ class M1M2(nn.Module):
             if self.decoder == "bow" and self.table_width != self.latent:
                 self.to_words = Linear(self.table_width, **types)
         self.drop = RowDropout(self.feature_dropout)
-        if self.label_prior == "estimated":
-            uniform = lambda: jnp.full(self.n_classes, 1 / self.n_classes, self.param_dtype)
-            self.prior = self.variable("batch_stats", "label_prior", uniform)
+        if self.estimate_proportions:
+            start = lambda: jnp.exp(self.log_p_y()).astype(self.param_dtype)
+            self.proportions = self.variable("batch_stats", "proportions", start)
 
     @property
     def table_width(self) -> int:
@@ -177,8 +179,6 @@ class M1M2(nn.Module):
     def log_p_y(self) -> Array:
         """log p(y) `[k]`."""
         uniform = (1 / self.n_classes,) * self.n_classes
-        if self.label_prior == "estimated":
-            return jnp.log(self.prior.value)
         return jnp.log(jnp.asarray(self.label_proportions or uniform, float))
 
     def nll(self, z1: Array, rows: Mapping[str, Array], *, language: str) -> Array:
@@ -338,22 +338,30 @@ class M1M2(nn.Module):
         terms["kl_y"] = dist.categorical_kl(log_q, self.log_p_y())
         if self.mean_label_kl:
             terms["kl_y"] /= self.n_classes
-        if train and self.label_prior == "estimated":
-            self._move_prior(log_q, rows["mask"])
         bound = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"])
         if not self.decoder:  # entropy, not a divergence: the terms given y hold - log p(y)
             return {**terms, "loss": bound + dist.categorical_kl(log_q, self.log_p_y())}
         terms["reconstruction"] = self.nll(z1, rows, language=language)
         bound += hyper["reconstruction_weight"] * terms["reconstruction"]
-        return {**terms, "loss": bound + terms["kl_y"]}
+        loss = bound + terms["kl_y"]
+        if train and self.estimate_proportions:
+            loss *= self._importance(log_q)
+            self._move_proportions(log_q, rows["mask"])
+        return {**terms, "loss": loss}
 
-    def _move_prior(self, log_q: Array, mask: Array) -> None:
-        """p(y) moves towards the mean of q(y | x): the M step of expectation maximisation."""
+    def _importance(self, log_q: Array) -> Array:
+        """sum_y q(y | x) p(y) / pi(y), `[b]`, a constant; its mean is 1 once pi is right."""
+        pi = jnp.maximum(self.proportions.value, SMALLEST_PROPORTION)
+        return jax.lax.stop_gradient((jnp.exp(log_q + self.log_p_y()) / pi).sum(-1))
+
+    def _move_proportions(self, log_q: Array, mask: Array) -> None:
+        """pi moves towards the mean of q(y | x): the M step of expectation maximisation."""
         if self.is_initializing():
             return
         mean = jax.vmap(lambda q: masked_mean(q, mask, self.axis_name), 1)(jnp.exp(log_q))
-        mean = jax.lax.stop_gradient(mean).astype(self.prior.value.dtype)
-        self.prior.value = (1 - PRIOR_MOMENTUM) * self.prior.value + PRIOR_MOMENTUM * mean
+        mean = jax.lax.stop_gradient(mean).astype(self.proportions.value.dtype)
+        old = self.proportions.value
+        self.proportions.value = (1 - MOMENTUM) * old + MOMENTUM * mean
 
     # -- what is read off a trained model ---------------------------------------------------------
 

@@ -1,11 +1,13 @@
 import json
 import math
 from pathlib import Path
+from types import SimpleNamespace
 
 import numpy as np
 import pytest
 
-from jaxsdgm.data.mldoc import TABLE_2, read_split_files
+from jaxsdgm.data.mldoc import TABLE_2
+from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import (
     PAPER_COUNTS,
     paper_subset,
@@ -15,7 +17,7 @@ from jaxsdgm.data.subsets import (
 )
 from jaxsdgm.errors import UserError
 
-DEBIAN = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "debian"
+SHARED = Path(__file__).resolve().parents[2].parent / "shared" / "data"
 
 # The fractions behind the paper's label counts.
 FRACTIONS = {
@@ -54,19 +56,19 @@ def test_other_data_get_largest_remainders():
     assert proportional_counts([270, 234, 252, 244], 1000) == [270, 234, 252, 244]
 
 
-@pytest.mark.parametrize(("language", "name"), [("en", "english"), ("de", "german")])
-def test_stratified_subsets_are_those_of_the_shared_list(language, name):
-    if not DEBIAN.is_dir():
+@pytest.mark.parametrize("corpus", ["debian", "sib200"])
+def test_stratified_subsets_are_those_of_the_shared_lists(corpus):
+    folder = SHARED / corpus
+    if not folder.is_dir():
         pytest.skip("../shared is absent")
-    labels = read_split_files(
-        DEBIAN / "cls", language, ("DEVEL", "GAMES", "MEDIA", "NET")
-    ).splits["train"].labels  # fmt: skip
-    assert labels is not None
-    subsets = json.loads((DEBIAN / "subsets.json").read_text())[name]["subsets"]
-    for n, by_seed in subsets.items():
-        for seed, lines in by_seed.items():
-            subset = stratified_subset(labels, n=int(n), seed=int(seed))
-            assert list(subset.indices) == lines, (n, seed)
+    for language, listed in json.loads((folder / "subsets.json").read_text()).items():
+        data = SimpleNamespace(source=corpus, dir=str(folder), language=language)
+        labels = load_corpus(data).splits["train"].labels
+        assert labels is not None
+        for n, by_seed in listed["subsets"].items():
+            for seed, lines in by_seed.items():
+                subset = stratified_subset(labels, n=int(n), seed=int(seed))
+                assert list(subset.indices) == lines, (language, n, seed)
 
 
 def test_stratified_subsets_are_nested_and_even():

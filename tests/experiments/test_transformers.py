@@ -34,6 +34,14 @@ def fine_tuned(checkpoint, system):
     return config
 
 
+def test_logistic_regression_on_the_same_features(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    classify.run(frozen(checkpoint, "features_lr"), tmp_path / "run")
+    found = json.loads((tmp_path / "run" / "results.json").read_text())
+    assert found["metrics"]["train"]["accuracy"] > 0.5
+    check_prediction(tmp_path / "run", found)
+
+
 TEXTS = ["en a few words", "others", "and more of them here"]
 
 

@@ -10,7 +10,7 @@ import pytest
 from jaxsdgm.experiments.setup import make_objective
 from jaxsdgm.experiments.systems import TRANSFERRED
 from jaxsdgm.layers.encoders import TextEncoder
-from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2, PRIOR_MOMENTUM
+from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2, MOMENTUM
 from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise
 from jaxsdgm.training.state import adam, create_state
 from jaxsdgm.training.step import make_step
@@ -179,22 +179,23 @@ def test_the_bound_is_its_formula_with_a_loop_over_labels(group):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_estimated_prior_moves_to_the_mean_of_q():
+def test_estimated_proportions_weigh_documents_and_move_to_the_mean_of_q():
     model, variables, (_, groups, _, _) = plain()
-    model = model.clone(label_prior="estimated")
-    uniform = jnp.full(K, 1 / K)
-    variables = {**variables, "batch_stats": {**variables["batch_stats"], "label_prior": uniform}}
+    model = model.clone(estimate_proportions=True)
+    pi = jnp.array([0.7, 0.2, 0.1])
+    variables = {**variables, "batch_stats": {**variables["batch_stats"], "proportions": pi}}
     loss = jax.jit(loss_of(model, variables, BATCH))
     _, (estimated, stats) = loss(variables["params"])
-    np.testing.assert_allclose(  # this step's bound has the prior of before
-        estimated["unlabelled"]["kl_y"], groups["unlabelled"]["kl_y"], atol=1e-6
-    )
-    moved = (stats["label_prior"] - (1 - PRIOR_MOMENTUM) / K) / PRIOR_MOMENTUM  # the mean of q
-    np.testing.assert_allclose(moved, mean_of_q(model, variables), rtol=1e-4)
+    q = q_of(model, variables)
+    weight = (q / (K * pi)).sum(-1)
+    fixed = groups["unlabelled"]["loss"]
+    np.testing.assert_allclose(estimated["unlabelled"]["loss"], weight * fixed, rtol=1e-4)
+    moved = (stats["proportions"] - (1 - MOMENTUM) * pi) / MOMENTUM
+    np.testing.assert_allclose(moved, q.mean(0), rtol=1e-4)
 
 
-def mean_of_q(model, variables):
-    """The mean of q(y | x) over the unlabelled documents, with the draws of `loss_of`."""
+def q_of(model, variables):
+    """q(y | x) of the unlabelled documents, with the draws of `loss_of`."""
 
     def log_q(model):
         names = ("ids", "lengths", "row")
@@ -206,7 +207,7 @@ def mean_of_q(model, variables):
         return model.log_q_y(q1.sample(noise), rows["row"], train=True)
 
     options = {"rngs": {"dropout": jax.random.key(2)}, "mutable": ["batch_stats"]}
-    return np.exp(jax.jit(lambda: model.apply(variables, method=log_q, **options)[0])()).mean(0)
+    return np.exp(jax.jit(lambda: model.apply(variables, method=log_q, **options)[0])())
 
 
 def test_label_proportions_are_the_prior():
