@@ -44,12 +44,12 @@ def frozen(language: str, n_labels: int, system: str) -> ConfigDict:
     config.model.classifier_hidden = 128
     config.model.feature_dropout = 0.2
     config.model.alpha_rule = "plain"
-    config.model.beta = 300.0
+    config.model.beta = 100.0
     config.model.labelled_weight = 0.1
     if system == "bow":
         config.model.decoder = "bow"
     else:
         config.model.system = system
-    config.training.max_steps = 1500
+    config.training.max_steps = 2000
     config.training.eval_every = 100
     return config
