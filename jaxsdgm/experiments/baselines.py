@@ -112,9 +112,9 @@ class TextClassifier:
 
     def save(self, workdir: Path, label_names: Sequence[str]) -> None:
         """Numbers as .npz, words as JSON."""
-        arrays = {"weights": self.linear.weights, "bias": self.linear.bias}
+        idf = np.zeros(0) if self.idf is None else self.idf
         np.savez_compressed(
-            workdir / ARRAYS, **arrays, **({} if self.idf is None else {"idf": self.idf})
+            workdir / ARRAYS, weights=self.linear.weights, bias=self.linear.bias, idf=idf
         )
         about = {"label_names": list(label_names), "language": self.language, "words": self.words}
         text = json.dumps({**about, "terms": self.terms}, ensure_ascii=False)
@@ -125,15 +125,15 @@ def vectorizer(language: str, words: int, terms: Sequence[str] | None = None) ->
     """Counts terms of one word to so many; `fit` looks for them where they are not given."""
     return CountVectorizer(
         tokenizer=lambda text: plain_words(text, language),
-        token_pattern=None,
+        token_pattern=None,  # pyright: ignore[reportArgumentType]
         lowercase=False,
         ngram_range=(1, words),
         vocabulary=terms,
-        dtype=np.float64,
+        dtype=np.float64,  # pyright: ignore[reportArgumentType]
     )
 
 
-def tfidf(counts: sp.csr_matrix, idf: np.ndarray) -> sp.csr_matrix:
+def tfidf(counts: Rows, idf: np.ndarray) -> Rows:
     """(1 + log count) idf, each row of length 1."""
     rows = counts.copy()
     rows.data = 1 + np.log(rows.data)
@@ -300,7 +300,7 @@ def load_trained(workdir: Path) -> tuple[Callable[[list[str]], np.ndarray], list
         about = json.loads((workdir / ABOUT).read_text(encoding="utf-8"))
         with np.load(io.BytesIO((workdir / ARRAYS).read_bytes()), allow_pickle=False) as arrays:
             linear = Linear(arrays["weights"], arrays["bias"])
-            idf = arrays["idf"] if "idf" in arrays else None
+            idf = arrays["idf"] if len(arrays["idf"]) else None
         terms = tuple(about["terms"])
         classifier = TextClassifier(about["language"], about["words"], terms, linear, idf)
         return classifier.probabilities, about["label_names"]
