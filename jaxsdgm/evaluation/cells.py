@@ -22,6 +22,7 @@ SYSTEMS = {
 }
 DECODERS = {"bow": "M1+M2+BOW", "gru": "M1+M2+GRU", "none": "M1+M2"}
 SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
+FOREIGN = "not results of this library"
 #: fields of a config that may differ between the runs of one cell
 FREE = frozenset(
     "name seed trials pretrained parallel tensorboard data.subset_seed data.dir "
@@ -80,9 +81,9 @@ def read_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list
                 cell_of(results)
                 runs.append(results)
             elif kind not in ("trials", "stages"):  # whose runs are found in their sub-folders
-                passed.append(f"{folder} ({kind})")
+                passed.append(f"{folder} ({kind or FOREIGN})")
         except (ValueError, KeyError, TypeError, AttributeError, OSError):
-            passed.append(f"{folder} (not results of this library)")
+            passed.append(f"{folder} ({FOREIGN})")
     if not runs:
         there = f" ({'; '.join(passed)})" if passed else ""
         named = ", ".join(map(str, folders))
@@ -125,7 +126,9 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
 def system_name(results: Mapping[str, Any]) -> str:
     """As the paper calls it."""
     name = results["system"]
-    return DECODERS[results["config"]["model"]["decoder"]] if name == "m1m2" else SYSTEMS[name]
+    if name == "m1m2":
+        return DECODERS[results["config"]["model"]["decoder"]]
+    return SYSTEMS.get(name, name)
 
 
 def encoder_name(results: Mapping[str, Any]) -> str:
