@@ -125,7 +125,7 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
 
 def system_name(results: Mapping[str, Any]) -> str:
     """As the paper calls it."""
-    name = results["system"]
+    name: str = results["system"]
     if name == "m1m2":
         return DECODERS[results["config"]["model"]["decoder"]]
     return SYSTEMS.get(name, name)
