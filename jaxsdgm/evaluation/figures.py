@@ -9,6 +9,7 @@ import numpy as np
 from matplotlib import rc_context
 from matplotlib.axes import Axes
 from matplotlib.figure import Figure
+from matplotlib.patches import Patch
 from numpy.typing import ArrayLike
 from sklearn.manifold import TSNE
 
@@ -157,6 +158,71 @@ def comparison_bars(rows: Sequence[Mapping[str, Any]]) -> bytes:
         axes.tick_params(axis="y", length=0)
         axes.invert_yaxis()
         return _bytes(figure, "svg")
+
+
+def accuracy_boxes(
+    panels: Mapping[str, Mapping[str, Mapping[int, Sequence[float]]]],
+    lines: Mapping[str, Mapping[str, float]],
+) -> bytes:
+    """SVG of the paper's Figure 1: boxes of test accuracies over the runs, the mean as a dot.
+
+    Args:
+        panels: accuracies in 0..1 by panel, system and number of labels.
+        lines: by panel and system, the mean with all labels; dashed.
+    """
+    named = [*panels.values(), *lines.values()]
+    systems = [*dict.fromkeys(name for by_name in named for name in by_name)]
+    columns = min(2, len(panels))
+    depth = -(-len(panels) // columns)
+    with rc_context(STYLE):
+        figure = Figure(
+            figsize=(max(5.6, 4.6 * columns), 3.1 * depth + 0.25 * len(systems)),
+            layout="constrained",
+        )
+        for number, (title, by_name) in enumerate(panels.items()):
+            axes = figure.add_subplot(depth, columns, number + 1, title=title)
+            _boxes(axes, by_name, lines.get(title, {}), systems)
+        handles = [Patch(color=_colour(systems, name), label=name) for name in systems]
+        figure.legend(handles=handles, loc="outside lower center", ncols=columns)
+        return _bytes(figure, "svg")
+
+
+def _boxes(
+    axes: Axes,
+    by_name: Mapping[str, Mapping[int, Sequence[float]]],
+    lines: Mapping[str, float],
+    systems: Sequence[str],
+) -> None:
+    sizes = sorted({n for values in by_name.values() for n in values})
+    width = 0.8 / len(by_name)
+    for number, (name, values) in enumerate(by_name.items()):
+        colour = _colour(systems, name)
+        places = [sizes.index(n) + width * (number - (len(by_name) - 1) / 2) for n in values]
+        percents = [100 * np.asarray(x) for x in values.values()]
+        drawn = axes.boxplot(
+            percents,
+            positions=places,
+            widths=0.85 * width,
+            patch_artist=True,
+            manage_ticks=False,
+            medianprops={"color": colour},
+            flierprops={"markersize": 3},
+        )
+        for box in drawn["boxes"]:
+            box.set(facecolor=colour + "33", edgecolor=colour)
+        axes.plot(places, [x.mean() for x in percents], "o", color=colour, markersize=4)
+    for name, mean in lines.items():
+        axes.axhline(100 * mean, color=_colour(systems, name), linestyle="--", linewidth=1)
+    axes.set_xticks(range(len(sizes)), [str(n) for n in sizes])
+    axes.set_xlim(-0.6, len(sizes) - 0.4)
+    axes.set_xlabel("labelled documents")
+    axes.set_ylabel("test accuracy (%)")
+    axes.grid(axis="y")
+    axes.set_axisbelow(True)
+
+
+def _colour(systems: Sequence[str], name: str) -> str:
+    return PALETTE[systems.index(name) % len(PALETTE)]
 
 
 def _keys(rows: Sequence[Mapping[str, Any]], holds: Callable[[str], bool]) -> list[str]:

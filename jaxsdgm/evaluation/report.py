@@ -41,15 +41,15 @@ def write_report(
     workdir = Path(workdir)
     split = next((s for s in ("test", "dev") if _classified(results, s)), None)
     shown = {**_own_figures(workdir, results, split), **(figures or {})}
-    images = _save_figures(workdir, shown)
-    page = _page(
+    images = save_figures(workdir, shown)
+    page = render(
         "report.html.j2",
         results=results,
         warnings=_warnings([results]),
         images=images,
         split=split,
         splits=[s for s in ("train", "dev", "test") if s in results.get("metrics", {})],
-        config=_flat(results.get("config", {})),
+        config=flatten(results.get("config", {})),
     )
     return _write(workdir / "report.html", page)
 
@@ -92,8 +92,8 @@ def write_comparison(
     workdir = Path(workdir)
     rows = comparison_rows(runs)
     bars = [{"name": row["name"], **row["test_accuracy"]} for row in rows if row["test_accuracy"]]
-    images = _save_figures(workdir, {"comparison": draw.comparison_bars(bars) if bars else None})
-    page = _page(
+    images = save_figures(workdir, {"comparison": draw.comparison_bars(bars) if bars else None})
+    page = render(
         "comparison.html.j2",
         title=title,
         rows=rows,
@@ -167,7 +167,7 @@ def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     return sorted(dict.fromkeys(told), key=lambda warning: warning != INVENTED)
 
 
-def _save_figures(workdir: Path, figures: Mapping[str, bytes | None]) -> dict[str, str]:
+def save_figures(workdir: Path, figures: Mapping[str, bytes | None]) -> dict[str, str]:
     """Writes each figure to workdir/figures/ and returns the data URIs by name."""
     (workdir / "figures").mkdir(parents=True, exist_ok=True)
     uris = {}
@@ -184,12 +184,12 @@ def _write(path: Path, page: str) -> Path:
     return path
 
 
-def _flat(tree: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
+def flatten(tree: Mapping[str, Any], *, prefix: str = "") -> dict[str, Any]:
     """{"model": {"size": 3}} becomes {"model.size": 3}."""
     flat: dict[str, Any] = {}
     for key, value in tree.items():
         inner = isinstance(value, Mapping)
-        flat |= _flat(value, prefix=f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
+        flat |= flatten(value, prefix=f"{prefix}{key}.") if inner else {f"{prefix}{key}": value}
     return flat
 
 
@@ -226,7 +226,8 @@ def _duration(seconds: Any) -> str:
 FILTERS = {"number": _number, "percent": _percent, "duration": _duration}
 
 
-def _page(template: str, **values: Any) -> str:
+def render(template: str, **values: Any) -> str:
+    """A page of the templates beside this file."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(Path(__file__).parent),
         autoescape=True,

@@ -17,6 +17,7 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.report import write_report
+from jaxsdgm.evaluation.summary import write_summary
 from jaxsdgm.experiments import baselines, evidence, setup
 from jaxsdgm.experiments.features import make_featurizer, the_checkpoint
 from jaxsdgm.experiments.inputs import Inputs, checked_tokenizers, load_inputs
@@ -99,6 +100,7 @@ def run_trials(config: Config, workdir: Path) -> dict[str, Any]:
         for split, x in accuracies.items()
     }
     results = {"kind": "trials", "name": config.name, "accuracy": spread}
+    write_summary(workdir, runs)
     setup.write_results(workdir, results)
     return results
 

@@ -84,3 +84,14 @@ def test_tsne_of_one_live_unit(width):
 )
 def test_tsne_with_nothing_to_see(points):
     assert figures.tsne_scatter(points, np.zeros(len(points), int), ["a"]) is None
+
+
+def test_boxes_with_a_dashed_line_for_all_labels():
+    panels = {
+        "debian, en": {"M1+M2": {8: [0.5, 0.6, 0.8], 32: [0.7]}, "SUP-h": {32: [0.6, 0.65]}},
+        "debian, zh": {"SUP-h": {16: [0.4, 0.5]}},
+    }
+    plain = figures.accuracy_boxes(panels, {})
+    dashed = figures.accuracy_boxes(panels, {"debian, en": {"SUP-h": 0.9}})
+    assert plain.count(b"stroke-dasharray") < dashed.count(b"stroke-dasharray")
+    assert dashed == figures.accuracy_boxes(panels, {"debian, en": {"SUP-h": 0.9}})

@@ -110,6 +110,8 @@ def test_trials(workdir, tmp_path):
     assert len(found["accuracy"]["test"]["runs"]) == 2
     seeds = [results(tmp_path, f"trial-{i}")["subset"]["seed"] for i in range(2)]
     assert seeds == [0, 1]
+    (row,) = json.loads((tmp_path / "summary.json").read_text())["rows"]
+    assert row["accuracies"] == found["accuracy"]["test"]["runs"]
 
 
 def test_damaged_checkpoint(workdir, tmp_path):

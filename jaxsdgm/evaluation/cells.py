@@ -1,0 +1,177 @@
+"""Finished runs read and gathered: those that differ in nothing but their seeds share a cell."""
+
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import astuple, dataclass
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from jaxsdgm.errors import UserError
+from jaxsdgm.evaluation.report import INVENTED, NOTHING, flatten
+
+LANGUAGES = ("en", "de", "fr", "ru", "zh")  # in the paper's order; others follow
+SYSTEMS = {
+    "nxvae_h": "NXVAE-h",
+    "nxvae_z1": "NXVAE-z1",
+    "sup_h": "SUP-h",
+    "tfidf_lr": "TF-IDF + LR",
+    "features_lr": "features + LR",
+    "nb_em": "naive Bayes + EM",
+}
+DECODERS = {"bow": "M1+M2+BOW", "gru": "M1+M2+GRU", "none": "M1+M2"}
+SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
+FOREIGN = "not results of this library"
+#: fields of a config that may differ between the runs of one cell
+FREE = frozenset(
+    "name seed trials pretrained parallel tensorboard data.subset_seed data.dir "
+    "training.checkpoint_seconds".split()
+)
+
+
+@dataclass(frozen=True)
+class Cell:
+    """What runs must share to be averaged."""
+
+    corpus: str
+    language: str
+    system: str
+    encoder: str
+    n: int  # labelled documents
+    full: bool  # n is the whole training file
+    unlabelled: str
+
+
+@dataclass(frozen=True)
+class Row:
+    """A cell and the test accuracies (0..1) of its runs; std is the population's, None of one."""
+
+    cell: Cell
+    accuracies: tuple[float, ...]
+
+    @property
+    def mean(self) -> float:
+        return float(np.mean(self.accuracies))
+
+    @property
+    def std(self) -> float | None:
+        return float(np.std(self.accuracies)) if len(self.accuracies) > 1 else None
+
+
+def read_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list[str]]:
+    """The results of all classification runs at or below the folders.
+
+    Returns:
+      The results, in the order of their paths, and what was passed over and why.
+
+    Raises:
+      UserError: a folder is missing, or there is no finished run.
+    """
+    runs, passed = [], []
+    for folder in _workdirs(folders):
+        path = folder / "results.json"
+        if not path.exists():
+            passed.append(f"{folder} (not finished)")
+            continue
+        try:
+            results = json.loads(path.read_text(encoding="utf-8"))
+            kind = results.get("kind")
+            if kind == "classify":
+                cell_of(results)
+                runs.append(results)
+            elif kind not in ("trials", "stages"):  # whose runs are found in their sub-folders
+                passed.append(f"{folder} ({kind or FOREIGN})")
+        except (ValueError, KeyError, TypeError, AttributeError, OSError):
+            passed.append(f"{folder} ({FOREIGN})")
+    if not runs:
+        there = f" ({'; '.join(passed)})" if passed else ""
+        named = ", ".join(map(str, folders))
+        raise UserError(f"{named}: no finished classification run there{there}; train one first")
+    return runs, passed
+
+
+def _workdirs(folders: Sequence[str | Path]) -> list[Path]:
+    """Folders with a config.json or results.json, each once, in the order of their paths."""
+    found: dict[Path, Path] = {}
+    for folder in map(Path, folders):
+        if not folder.is_dir():
+            raise UserError(f"{folder}: no such directory; name the workdir of a run")
+        for name in ("config.json", "results.json"):
+            for path in folder.rglob(name):
+                found.setdefault(path.parent.resolve(), path.parent)
+    return sorted(found.values())
+
+
+def cell_of(results: Mapping[str, Any]) -> Cell:
+    """Where a run belongs."""
+    config, subset = results["config"], results["subset"]
+    results["metrics"]["test"]["accuracy"]
+    data, system = config["data"], system_name(results)
+    corpus = data["source"]
+    if corpus == "files":
+        corpus = f"files {Path(data['train']).name}"
+    further = data.get("unlabelled") or "train"
+    return Cell(
+        corpus=corpus,
+        language=results["language"],
+        system=system,
+        encoder=encoder_name(results),
+        n=subset["n"],
+        full=subset["rule"] == "all",
+        unlabelled=NOTHING if system in SUPERVISED else Path(further).name,
+    )
+
+
+def system_name(results: Mapping[str, Any]) -> str:
+    """As the paper calls it."""
+    name: str = results["system"]
+    if name == "m1m2":
+        return DECODERS[results["config"]["model"]["decoder"]]
+    return SYSTEMS.get(name, name)
+
+
+def encoder_name(results: Mapping[str, Any]) -> str:
+    """The checkpoint's name, NXVAE, or BiLSTM for one that started from random values."""
+    if results["system"] in ("tfidf_lr", "nb_em"):
+        return NOTHING
+    known = "NXVAE" if results["config"].get("pretrained") else "BiLSTM"
+    encoder = results.get("encoder", {"name": known, "trainable": True})
+    frozen = "" if encoder["trainable"] else ", frozen"
+    return Path(encoder["name"]).name + frozen
+
+
+def rows_of(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
+    """Runs of one cell gathered, cells in the order in which a reader looks for them."""
+    groups: dict[Cell, list[float]] = {}
+    for run in runs:
+        groups.setdefault(cell_of(run), []).append(run["metrics"]["test"]["accuracy"])
+    return sorted((Row(c, tuple(x)) for c, x in groups.items()), key=_order)
+
+
+def _order(row: Row) -> tuple:
+    cell = row.cell
+    return cell.corpus, *_language(cell.language), *astuple(cell)[4:6], *astuple(cell)
+
+
+def _language(code: str) -> tuple[int, str]:
+    return (LANGUAGES.index(code) if code in LANGUAGES else len(LANGUAGES)), code
+
+
+def warnings_of(runs: Sequence[Mapping[str, Any]]) -> list[str]:
+    """Why a mean may not be what it seems: invented text, unequal settings, a run counted twice."""
+    groups: dict[Cell, list[Mapping[str, Any]]] = {}
+    for run in runs:
+        groups.setdefault(cell_of(run), []).append(run)
+    told = [INVENTED] if any(cell.corpus == "generated" for cell in groups) else []
+    for cell, group in groups.items():
+        name = f"{cell.corpus}, {cell.language}, {cell.system}, {cell.n} labels"
+        settings = [flatten(run["config"]) for run in group]
+        keys = [key for key in settings[0] if key not in FREE]
+        unequal = [key for key in keys if any(s.get(key) != settings[0][key] for s in settings)]
+        if unequal:
+            told.append(f"{name}: the runs differ in {', '.join(unequal)}, yet are averaged.")
+        draws = {(run["seed"], run["subset"]["seed"]) for run in group}
+        if len(draws) < len(group):
+            told.append(f"{name}: {len(group)} runs, but only {len(draws)} different seeds.")
+    return told

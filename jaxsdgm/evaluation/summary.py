@@ -1,0 +1,153 @@
+"""Any set of finished runs: means over seeds, the paper's Figure 1, and Table 13 beside ours."""
+
+import csv
+import io
+import json
+from collections.abc import Mapping, Sequence
+from dataclasses import asdict, fields
+from pathlib import Path
+from typing import Any
+
+from jaxsdgm.data.documents import write_text
+from jaxsdgm.evaluation.cells import SUPERVISED, Cell, Row, rows_of, warnings_of
+from jaxsdgm.evaluation.figures import accuracy_boxes
+from jaxsdgm.evaluation.report import NOTHING, render, save_figures
+
+OWN_ENCODERS = ("BiLSTM", "NXVAE", NOTHING)  # all others are checkpoints of transformers
+TABLE_13 = (8, 16, 32, 1000)  # labels; 1000 are all of them
+
+
+# -- Table 13 ----------------------------------------------------------------------------------
+
+
+def table_13(rows: Sequence[Row]) -> list[dict[str, Any]]:
+    """The paper's Table 13, each line followed by ours of the same language and system.
+
+    Returns:
+      language, system, source, and `cells`: for 8, 16, 32 and all labels {"mean", "std"} in 0..1,
+      or None. Ours are those with a transformer's checkpoint.
+    """
+    records = json.loads((Path(__file__).parent / "paper.json").read_text("utf-8"))["table_13"]
+    theirs: dict[tuple[str, str], dict[int, Any]] = {}
+    for record in records:
+        value = {"mean": record["mean"] / 100, "std": record["std"] / 100}
+        theirs.setdefault((record["language"], record["system"]), {})[record["n"]] = value
+    table = []
+    for (language, system), values in theirs.items():
+        about = {"language": language, "system": system}
+        table.append(_line(about, "the paper: mldoc, mBERT", values))
+        for source, ours in _ours(rows, language, system).items():
+            table.append(_line(about, source, ours))
+    return table
+
+
+def _ours(rows: Sequence[Row], language: str, system: str) -> dict[str, dict[int, Any]]:
+    found: dict[str, dict[int, Any]] = {}
+    for row in rows:
+        cell = row.cell
+        transformer = cell.encoder.removesuffix(", frozen") not in OWN_ENCODERS
+        if (cell.language, cell.system) == (language, system) and transformer:
+            extra = "" if cell.unlabelled in (NOTHING, "train") else f", with {cell.unlabelled}"
+            source = f"{cell.corpus}, {cell.encoder}{extra}"
+            n = TABLE_13[-1] if cell.full else cell.n
+            found.setdefault(source, {})[n] = {"mean": row.mean, "std": row.std}
+    return {source: values for source, values in found.items() if values.keys() & set(TABLE_13)}
+
+
+def _line(about: Mapping[str, str], source: str, values: Mapping[int, Any]) -> dict[str, Any]:
+    return {**about, "source": source, "cells": [values.get(n) for n in TABLE_13]}
+
+
+# -- writing -----------------------------------------------------------------------------------
+
+
+def write_summary(
+    out: str | Path, runs: Sequence[Mapping[str, Any]], *, passed: Sequence[str] = ()
+) -> Path:
+    """Writes summary.html, .md, .csv and .json and figures/figure_1.svg; returns summary.html.
+
+    Args:
+      out: where they go.
+      runs: results of finished classification runs.
+      passed: what was found beside them, told at the end.
+    """
+    out, rows = Path(out), rows_of(runs)
+    out.mkdir(parents=True, exist_ok=True)
+    images = save_figures(out, {"figure_1": figure_1(rows)})
+    table, warnings = table_13(rows), warnings_of(runs)
+    records = [_record(row) for row in rows]
+    about = {"runs": len(runs), "warnings": warnings, "passed_over": list(passed)}
+    document = {**about, "rows": records, "table_13": table}
+    write_text(out / "summary.json", json.dumps(document, indent=1) + "\n")
+    write_text(out / "summary.csv", as_csv(records))
+    write_text(out / "summary.md", as_markdown(rows, table))
+    page = render("summary.html.j2", rows=rows, table=table, images=images, **about)
+    write_text(out / "summary.html", page)
+    return out / "summary.html"
+
+
+def figure_1(rows: Sequence[Row]) -> bytes | None:
+    """The paper's Figure 1, or None where every run has all labels."""
+    panels: dict[str, dict[str, dict[int, Sequence[float]]]] = {}
+    lines: dict[str, dict[str, float]] = {}
+    for row in rows:
+        cell = row.cell
+        panel = f"{cell.corpus}, {cell.language}"
+        parts = [cell.system, cell.encoder, cell.unlabelled]
+        name = ", ".join(part for part in parts if part not in (NOTHING, "train"))
+        if not cell.full:
+            panels.setdefault(panel, {}).setdefault(name, {})[cell.n] = row.accuracies
+        elif cell.system in SUPERVISED:
+            lines.setdefault(panel, {})[name] = row.mean
+    return accuracy_boxes(panels, lines) if panels else None
+
+
+def _record(row: Row) -> dict[str, Any]:
+    values = {"runs": len(row.accuracies), "mean": row.mean, "std": row.std}
+    return {**asdict(row.cell), **values, "accuracies": list(row.accuracies)}
+
+
+def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
+    """A line a cell; accuracies in 0..1, those of the single runs separated by spaces."""
+    stream = io.StringIO()
+    names = [*(field.name for field in fields(Cell)), "runs", "mean", "std", "accuracies"]
+    writer = csv.DictWriter(stream, names, lineterminator="\n")
+    writer.writeheader()
+    for record in records:
+        writer.writerow({**record, "accuracies": " ".join(map(str, record["accuracies"]))})
+    return stream.getvalue()
+
+
+def as_markdown(rows: Sequence[Row], table: Sequence[Mapping[str, Any]]) -> str:
+    """Both tables, in per cent."""
+    head = ["corpus", "language", "labels", "system", "encoder", "unlabelled", "runs", "accuracy"]
+    lines = ["Test accuracy (%), mean (standard deviation).", "", *_head(head, numbers=2)]
+    for row in rows:
+        c = row.cell
+        n = f"all {c.n}" if c.full else str(c.n)
+        parts = [c.corpus, c.language, n, c.system, c.encoder, c.unlabelled]
+        value = spread({"mean": row.mean, "std": row.std})
+        lines.append(_bars([*parts, str(len(row.accuracies)), value]))
+    head = ["language", "system", "source", *(str(n) for n in TABLE_13[:-1]), "all"]
+    lines += ["", "Table 13 of the paper.", "", *_head(head, numbers=4)]
+    for line in table:
+        cells = [spread(value) for value in line["cells"]]
+        lines.append(_bars([line["language"], line["system"], line["source"], *cells]))
+    return "\n".join(lines) + "\n"
+
+
+def spread(value: Mapping[str, Any] | None) -> str:
+    """`75.2 (1.6)`, in per cent."""
+    if value is None:
+        return NOTHING
+    std = value["std"]
+    return f"{100 * value['mean']:.1f}" + ("" if std is None else f" ({100 * std:.1f})")
+
+
+def _head(names: Sequence[str], *, numbers: int) -> list[str]:
+    rule = ["---"] * (len(names) - numbers) + ["---:"] * numbers
+    return [_bars(names), _bars(rule)]
+
+
+def _bars(cells: Sequence[str]) -> str:
+    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"
