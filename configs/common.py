@@ -46,6 +46,8 @@ def _shared() -> ConfigDict:
     # Evaluations without improvement before the run stops; 0: never.
     config.training.patience = 0
     config.training.min_delta = 0.0
+    # Parameters that are kept: best (by the development set) or last.
+    config.training.select = "best"
     config.training.checkpoint_seconds = 60.0
     return config
 

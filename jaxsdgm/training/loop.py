@@ -25,7 +25,8 @@ class Schedule:
     """When to evaluate, save and stop. Steps are those of the scan (rounds over the phases).
 
     Training ends with the evaluation that reaches `max_steps`: every window between evaluations
-    has the same length, so that a run is compiled once.
+    has the same length, so that a run is compiled once. `select` says whose parameters are kept:
+    those of the best evaluation, or of the last, which asks nothing of a development set.
     """
 
     max_steps: int
@@ -33,6 +34,11 @@ class Schedule:
     patience: int = 0  # evaluations without improvement, 0: never stop early
     min_delta: float = 0.0
     checkpoint_seconds: float = 60.0
+    select: str = "best"
+
+    def __post_init__(self) -> None:
+        if self.select not in ("best", "last"):
+            raise UserError(f"config.training.select is {self.select!r}; use one of best, last")
 
     @property
     def last_step(self) -> int:
@@ -112,8 +118,9 @@ def _train(
         log.info("%s: resumed from step %d", task.name, notes["step"])
     state, best, data = parallel.replicate((state, best, task.data))
     writer = MetricsWriter(workdir, resume_step=notes["step"], tensorboard=tensorboard)
+    min_delta = -math.inf if schedule.select == "last" else schedule.min_delta  # always better
     better = jax.jit(
-        partial(compare, maximise=task.maximise, min_delta=schedule.min_delta), donate_argnums=0
+        partial(compare, maximise=task.maximise, min_delta=min_delta), donate_argnums=0
     )
     progress = Progress(task.name, schedule.last_step)
     compiled, stopped, saved = None, "end", notes["step"]

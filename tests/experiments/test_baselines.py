@@ -122,7 +122,7 @@ def test_measured_figures(system, language, unlabelled, n, expected):
     right = []
     for seed in range(5):
         subset = stratified_subset(train.labels, n=n, seed=seed)
-        found = baselines.BASELINES[system](corpus, subset).probabilities(test.texts)
+        found = baselines.ON_TEXTS[system](corpus, subset).probabilities(test.texts)
         right.append(np.mean(found.argmax(axis=1) == test.labels))
     assert 100 * np.mean(right) == pytest.approx(expected, abs=0.06)
 

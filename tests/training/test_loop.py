@@ -173,6 +173,19 @@ def test_patience_and_the_best_parameters(tmp_path):
     assert (again.stopped, again.step) == ("patience", 8)
 
 
+def test_the_last_parameters_need_no_score(tmp_path):
+    result = run(tmp_path, toy(evaluate=scores(0.5, 0.7, 0.7, 0.6)), select="last")
+    assert (int(result.best.step), float(result.best.score)) == (8, pytest.approx(0.6))
+    assert_same_bits(result.best.params, result.state.params)
+    with pytest.raises(UserError, match="config.training.select"):
+        run(tmp_path / "b", toy(), select="first")
+
+
+def test_training_ends_with_a_whole_window(tmp_path):
+    result = run(tmp_path, toy(), max_steps=7, eval_every=3)
+    assert (result.step, result.stopped) == (9, "end")
+
+
 def test_an_improvement_is_more_than_min_delta(tmp_path):
     evaluate = scores(0.1, 0.3, 0.4, 0.5)
     result = run(tmp_path / "a", toy(evaluate=evaluate), min_delta=0.25)
