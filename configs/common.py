@@ -164,6 +164,8 @@ def classification() -> ConfigDict:
     config.model.beta = 0.2
     config.model.kl_weight = 1.0
     config.model.reconstruction_weight = 1.0
+    # Weight of the features' reconstruction beside that of the words (frozen encoders); 0: none.
+    config.model.feature_weight = 0.0
     # Weight of the bound of the labelled documents (not of their cross-entropy).
     config.model.labelled_weight = 1.0
     # Dropout of the document vector h.

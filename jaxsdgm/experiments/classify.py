@@ -155,6 +155,7 @@ def make_task(
         "alpha": label_weight(config, len(plan.labelled), len(inputs.unlabelled)),
         "kl_weight": config.model.kl_weight,
         "reconstruction_weight": config.model.reconstruction_weight,
+        "feature_weight": config.model.feature_weight,
         "labelled_weight": config.model.labelled_weight,
     }
     variables = initialise(config, model, inputs)
@@ -303,6 +304,7 @@ def make_elbo(model: M1M2, config: Config, language: str, parallel: Parallel) ->
     plain = model.clone(axis_name=None)
     hyper = {"alpha": 0.0, "kl_weight": config.model.kl_weight}
     hyper["reconstruction_weight"] = config.model.reconstruction_weight
+    hyper["feature_weight"] = config.model.feature_weight
 
     def terms(params: Any, batch_stats: Any, rows: Any) -> Any:
         groups: Any = plain.apply(

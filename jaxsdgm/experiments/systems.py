@@ -72,6 +72,11 @@ def build_model(
     if model.label_prior not in priors:
         known = ", ".join(priors)
         raise UserError(f"config.model.label_prior is {model.label_prior!r}; use one of {known}")
+    if model.feature_weight and (config.encoder.trainable or model.decoder == "none"):
+        raise UserError(
+            "config.model.feature_weight is for features that are data, beside words; set "
+            "config.encoder.trainable=False and a decoder, or feature_weight=0"
+        )
     gru = {"inputs": model.gru.inputs, "hidden": model.gru.hidden}
     return M1M2(
         encoder,
@@ -80,6 +85,7 @@ def build_model(
         decoder=None if model.decoder == "none" else model.decoder,
         decoder_config=gru if model.decoder == "gru" else None,
         tied=model.tied,
+        decode_features=model.feature_weight > 0,
         estimate_proportions=model.label_prior == "estimated",
         label_proportions=priors[model.label_prior],
         unlabelled_chunk=model.unlabelled_chunk,

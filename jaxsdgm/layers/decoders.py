@@ -1,4 +1,4 @@
-"""A latent vector to the log-likelihood of a document: bag of words, or a GRU language model."""
+"""A latent vector to the log-likelihood of a document: bag of words, features, or a GRU."""
 
 from typing import Any
 
@@ -51,6 +51,20 @@ class BagOfWordsDecoder(nn.Module):
     def nll(self, z: Array, ids: Array, table: Array) -> Array:
         """Negative log-likelihood of `ids [b, t]` in nats, `[b]`."""
         return bag_of_words_nll(self.logits(z, table), ids)
+
+
+class FeatureDecoder(nn.Module):
+    """p(h | z) = N(h; W z + b, I), of vectors h that a frozen encoder made."""
+
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def nll(self, z: Array, features: Array) -> Array:
+        """|h - W z - b|^2 / 2 of `z [b, z]` and `features [b, d]`: nats up to a constant, `[b]`."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        mean = at_least_float32(Linear(features.shape[-1], **types, name="mean")(z))
+        return 0.5 * jnp.square(features - mean).sum(-1)
 
 
 class GRUDecoder(nn.Module):

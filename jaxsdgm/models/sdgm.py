@@ -14,59 +14,23 @@ from jax import Array
 
 from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
-from jaxsdgm.layers.decoders import DECODERS
+from jaxsdgm.layers.conditional import CONDITIONING, LabelledLatent
+from jaxsdgm.layers.decoders import DECODERS, FeatureDecoder
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import Embedding, GaussianHead
-from jaxsdgm.layers.linear import MLP, Linear, leaky_relu
-from jaxsdgm.layers.normalization import MaskedBatchNorm
+from jaxsdgm.layers.linear import MLP, Linear
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
 
 #: what `objective` reads from its argument hyper
-HYPERPARAMETERS = ("alpha", "kl_weight", "reconstruction_weight", "labelled_weight")
+HYPERPARAMETERS = (
+    "alpha",
+    "kl_weight",
+    "reconstruction_weight",
+    "feature_weight",
+    "labelled_weight",
+)
 #: of the estimated label proportions: how fast they move, and what a weight is divided by at least
 MOMENTUM, SMALLEST_PROPORTION = 0.02, 0.02
-
-
-#: conditioning -> how y enters q(z2 | z1, y) and p(z1 | z2, y) (spec §6.1). "transadd" is what the
-#: paper's parameter counts say; "transconcat" embeds y first; with "gmix_transadd" y enters through
-#: a learned p(z2 | y) instead of p(z1 | z2).
-CONDITIONING = {
-    "transadd": ("add", "add"),
-    "concat": ("concat", "concat"),
-    "transconcat": ("concat", "concat"),
-    "gmix_transadd": ("add", "alone"),
-}
-
-
-class LabelledLatent(nn.Module):
-    """A Gaussian head on a latent and a label: q(z2 | z1, y) or p(z1 | z2, y) (spec §6.1).
-
-    `label` is "add": LeakyReLU(BatchNorm(z + Linear(y))); "concat": [z; y]; "alone": z.
-    """
-
-    features: int
-    label: str = "add"
-    head: Mapping[str, Any] | None = None
-    axis_name: str | None = None
-    dtype: Any = None
-    param_dtype: Any = jnp.float32
-
-    @nn.compact
-    def __call__(
-        self, z: Array, y: Array, mask: Array, *, train: bool, groups: int = 1
-    ) -> DiagonalGaussian:
-        """`z [rows, z]`, label `y [rows, k]`, `mask [rows]` to a Gaussian `[rows, features]`."""
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        x = z
-        if self.label == "add":
-            norm = MaskedBatchNorm(self.axis_name, **types, name="norm")
-            x = z + Linear(z.shape[-1], **types, name="label_shift")(y)
-            x = leaky_relu(norm(x, mask, train=train, groups=groups))
-        elif self.label == "concat":
-            x = jnp.concatenate([z, y], -1)
-        config = {**(self.head or {}), "axis_name": self.axis_name, **types}
-        head = GaussianHead(self.features, **config, name="head")
-        return head(x, mask, train=train, groups=groups)
 
 
 class M1M2(nn.Module):
@@ -84,6 +48,8 @@ class M1M2(nn.Module):
     A bag of words whose table is not as wide as z1 reads z1 through a linear map. `head` are fields
     of all Gaussian heads. `feature_dropout` is on the document vector h. q(y | z1) is linear where
     `classifier_hidden` is 0.
+    With `decode_features` z1 explains the vectors of a frozen encoder beside the words:
+    p(x | z1) = p(words | z1) N(features; W z1 + b, I).
     `unlabelled_chunk` documents share BatchNorm statistics, 0 for all of them.
     `mean_label_kl` divides KL(q(y|x) || p(y)) by the number of classes, as the paper's code did;
     only to compare with it.
@@ -100,6 +66,7 @@ class M1M2(nn.Module):
     decoder: str | None = "bow"
     decoder_config: Mapping[str, Any] | None = None
     tied: bool = False
+    decode_features: bool = False
     feature_dropout: float = 0.0
     estimate_proportions: bool = False
     label_proportions: tuple[float, ...] = ()
@@ -132,6 +99,8 @@ class M1M2(nn.Module):
                 self.decoder_tables = {k: Embedding(v, width, **types) for k, v in sizes.items()}
             if self.decoder == "bow" and self.table_width != self.latent:
                 self.to_words = Linear(self.table_width, **types)
+        if self.decode_features:
+            self.feature_decoder = FeatureDecoder(**types)
         self.drop = RowDropout(self.feature_dropout)
         if self.estimate_proportions:
             start = lambda: jnp.exp(self.log_p_y()).astype(self.param_dtype)
@@ -181,10 +150,18 @@ class M1M2(nn.Module):
         uniform = (1 / self.n_classes,) * self.n_classes
         return jnp.log(jnp.asarray(self.label_proportions or uniform, float))
 
-    def nll(self, z1: Array, rows: Mapping[str, Array], *, language: str) -> Array:
-        """- log p(x | z1) in nats, `[b]`; x are the rows' "targets", or else their "ids"."""
+    def nll(self, z1: Array, rows: Mapping[str, Array], *, language: str) -> dict[str, Array]:
+        """- log p(x | z1) in nats, `[b]`, in parts.
+
+        reconstruction: of the words, the rows' "targets" or else their "ids";
+        feature_reconstruction: of their "features", up to a constant, with `decode_features`.
+        """
         x = rows["targets"] if "targets" in rows else rows["ids"]
-        return self.decoders[language].nll(self._decoder_input(z1), x, self.table(language))
+        words = self.decoders[language].nll(self._decoder_input(z1), x, self.table(language))
+        if not self.decode_features:
+            return {"reconstruction": words}
+        features = self.feature_decoder.nll(z1, rows["features"])
+        return {"reconstruction": words, "feature_reconstruction": features}
 
     def _decoder_input(self, z1: Array) -> Array:
         """z1, as wide as the word table where a bag of words is decoded."""
@@ -265,7 +242,9 @@ class M1M2(nn.Module):
         labelled:   loss = u [w NLL + v (kl_z1 + kl_z2) - log p(y)] + alpha cross_entropy
         unlabelled: loss = w NLL + v (kl_z1 + kl_z2) + KL(q(y|x) || p(y))
         with alpha, v, w, u the hyperparameters alpha, kl_weight, reconstruction_weight and
-        labelled_weight (all but alpha are 1 in the paper). The layer-wise model has no NLL.
+        labelled_weight (all but alpha are 1 in the paper). With `decode_features` w NLL is that of
+        the words, and feature_weight times that of the features is added. The layer-wise model
+        has no NLL.
         `batch[group]`: the encoder's inputs (ids `[b, t]` and lengths `[b]`, or features `[b, d]`),
         row `[b]`, mask `[b]`, perhaps targets `[b, t']`, and labels `[b]` of the labelled rows.
         Either group may be absent. All documents pass the encoder as one batch; each group has
@@ -305,8 +284,8 @@ class M1M2(nn.Module):
         terms["cross_entropy"] = -(y * log_q).sum(-1)
         bound = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"]) - terms["log_prior_y"]
         if self.decoder:
-            terms["reconstruction"] = self.nll(z1, rows, language=language)
-            bound += hyper["reconstruction_weight"] * terms["reconstruction"]
+            terms |= self.nll(z1, rows, language=language)
+            bound += _weighted_nll(terms, hyper)
         loss = hyper["labelled_weight"] * bound + hyper["alpha"] * terms["cross_entropy"]
         return {**terms, "loss": loss}
 
@@ -341,9 +320,8 @@ class M1M2(nn.Module):
         bound = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"])
         if not self.decoder:  # entropy, not a divergence: the terms given y hold - log p(y)
             return {**terms, "loss": bound + dist.categorical_kl(log_q, self.log_p_y())}
-        terms["reconstruction"] = self.nll(z1, rows, language=language)
-        bound += hyper["reconstruction_weight"] * terms["reconstruction"]
-        loss = bound + terms["kl_y"]
+        terms |= self.nll(z1, rows, language=language)
+        loss = bound + _weighted_nll(terms, hyper) + terms["kl_y"]
         if train and self.estimate_proportions:
             loss *= self._importance(log_q)
             self._move_proportions(log_q, rows["mask"])
@@ -391,3 +369,11 @@ class M1M2(nn.Module):
     ) -> tuple[Array, Array]:
         """One step of the GRU decoder: logits `[b, v]` and the new state."""
         return self.decoders[language].step(z1, token, state, self.table(language))
+
+
+def _weighted_nll(terms: Mapping[str, Array], hyper: Mapping[str, Array]) -> Array:
+    """The weighted sum of `M1M2.nll`'s parts."""
+    total = hyper["reconstruction_weight"] * terms["reconstruction"]
+    if "feature_reconstruction" in terms:
+        total += hyper["feature_weight"] * terms["feature_reconstruction"]
+    return total

@@ -9,7 +9,7 @@ import pytest
 
 from jaxsdgm.experiments.setup import make_objective
 from jaxsdgm.experiments.systems import TRANSFERRED
-from jaxsdgm.layers.encoders import TextEncoder
+from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder
 from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2, MOMENTUM
 from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise
 from jaxsdgm.training.state import adam, create_state
@@ -229,3 +229,28 @@ def test_gru_decoder_ignores_padding():
         jax.jit(loss_of(model, variables, batch))(variables["params"])[0] for batch in (BATCH, wide)
     )
     np.testing.assert_allclose(narrow, padded, rtol=1e-5)
+
+
+def test_features_are_explained_beside_words():
+    fields = {"decoder_sizes": {"en": V}, "latent": E, "classifier_hidden": 6}
+    model = M1M2(FrozenFeatures(), n_classes=K, decode_features=True, **fields)
+    batch = {group: {**x, "features": features(len(x["row"]))} for group, x in BATCH.items()}
+    some = {"ids": jnp.ones((2, 2), jnp.int32), "features": features(2)}
+    variables = model.init(jax.random.key(0), some, languages=("en",), method="initialise")
+    _, groups, _, grads = evaluated(model, variables, batch)
+    mean = variables["params"]["feature_decoder"]["mean"]
+    assert mean["kernel"].shape == (E, features(1).shape[1])
+    for group, terms in groups.items():
+        nll = terms["reconstruction"] + terms["feature_reconstruction"]
+        bound = nll + terms["kl_z1"] + terms["kl_z2"]
+        if group == "labelled":
+            expected = bound - terms["log_prior_y"] + HYPER["alpha"] * terms["cross_entropy"]
+        else:
+            expected = bound + terms["kl_y"]
+        np.testing.assert_allclose(terms["loss"], expected, rtol=1e-5)
+    # d/db of sum |h - Wz - b|^2 / 2 averaged in each group is minus the mean residual: not zero
+    assert np.abs(grads["feature_decoder"]["mean"]["bias"]).max() > 0.01
+
+
+def features(n):
+    return np.random.default_rng(n).normal(size=(n, 7)).astype(np.float32)
