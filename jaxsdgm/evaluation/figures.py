@@ -17,6 +17,7 @@ from sklearn.manifold import TSNE
 # which is too faint on white.
 PALETTE = ("#0072B2", "#D55E00", "#009E73", "#CC79A7", "#E69F00", "#56B4E9", "#000000")
 MARKERS = "osD^vPX"
+HATCHES = ("", "////", "....", "xxxx")
 STYLE: Any = {  # matplotlib's rcParams
     "font.size": 9,
     "axes.titlesize": 10,
@@ -182,7 +183,7 @@ def accuracy_boxes(
         for number, (title, by_name) in enumerate(panels.items()):
             axes = figure.add_subplot(depth, columns, number + 1, title=title)
             _boxes(axes, by_name, lines.get(title, {}), systems)
-        handles = [Patch(color=_colour(systems, name), label=name) for name in systems]
+        handles = [Patch(**_fill(systems, name), label=name) for name in systems]
         figure.legend(handles=handles, loc="outside lower center", ncols=columns)
         return _bytes(figure, "svg")
 
@@ -209,7 +210,7 @@ def _boxes(
             flierprops={"markersize": 3},
         )
         for box in drawn["boxes"]:
-            box.set(facecolor=colour + "33", edgecolor=colour)
+            box.set(**_fill(systems, name))
         axes.plot(places, [x.mean() for x in percents], "o", color=colour, markersize=4)
     for name, mean in lines.items():
         axes.axhline(100 * mean, color=_colour(systems, name), linestyle="--", linewidth=1)
@@ -223,6 +224,12 @@ def _boxes(
 
 def _colour(systems: Sequence[str], name: str) -> str:
     return PALETTE[systems.index(name) % len(PALETTE)]
+
+
+def _fill(systems: Sequence[str], name: str) -> dict[str, str]:
+    """Of a system's boxes; hatched at each turn of the palette, so that no two look alike."""
+    colour, turn = _colour(systems, name), systems.index(name) // len(PALETTE)
+    return {"facecolor": colour + "33", "edgecolor": colour, "hatch": HATCHES[turn % len(HATCHES)]}
 
 
 def _keys(rows: Sequence[Mapping[str, Any]], holds: Callable[[str], bool]) -> list[str]:

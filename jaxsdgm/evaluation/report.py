@@ -157,7 +157,8 @@ def _warnings(runs: Sequence[Mapping[str, Any]]) -> list[str]:
     told: list[str] = []
     for run in runs:
         data = run.get("data", {})
-        told += [INVENTED] if data.get("source") == "generated" else []
+        invented = run.get("config", {}).get("data", {}).get("source") == "generated"
+        told += [INVENTED] if invented else []
         # With several runs a warning about one must say which.
         own = run.get("warnings", [])
         told += [

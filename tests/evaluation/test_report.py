@@ -224,7 +224,7 @@ def test_runs_of_one_name_are_averaged():
 def test_the_comparison(tmp_path):
     runs = [fake_results(seed=seed) for seed in range(3)]
     runs += [fake_results(name="NXVAE-z1"), {"name": "<naive> Bayes"}]
-    runs[0]["data"]["source"] = "generated"
+    runs[0]["config"] = {"data": {"source": "generated"}}
     path = write_comparison(
         tmp_path,
         runs,
