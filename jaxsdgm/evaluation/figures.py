@@ -226,7 +226,7 @@ def _colour(systems: Sequence[str], name: str) -> str:
     return PALETTE[systems.index(name) % len(PALETTE)]
 
 
-def _fill(systems: Sequence[str], name: str) -> dict[str, str]:
+def _fill(systems: Sequence[str], name: str) -> dict[str, Any]:
     """Of a system's boxes; hatched at each turn of the palette, so that no two look alike."""
     colour, turn = _colour(systems, name), systems.index(name) // len(PALETTE)
     return {"facecolor": colour + "33", "edgecolor": colour, "hatch": HATCHES[turn % len(HATCHES)]}

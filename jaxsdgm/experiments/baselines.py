@@ -259,12 +259,12 @@ def features_lr(train: np.ndarray, indices: Sequence[int], labels: np.ndarray) -
 # -- runs --------------------------------------------------------------------------------------
 
 
-def run(config: Config, workdir: Path) -> dict[str, Any]:
+def run(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[str, Any]:
     """Fits and evaluates the baseline `config.model.system`; writes what any run writes."""
     setup.start_workdir(config, workdir)
     if results := setup.finished(workdir):
         return results
-    corpus = load_corpus(config.data)
+    corpus = corpus or load_corpus(config.data)
     subset = draw_subset(config, corpus)
     rows: dict[str, Any] = {split: corpus.splits[split].texts for split in SPLITS}
     if config.model.system == FEATURES_LR:

@@ -10,6 +10,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxsdgm.data.batches import SemiSupervisedPlan
+from jaxsdgm.data.documents import Corpus
 from jaxsdgm.data.features import Scaling
 from jaxsdgm.data.huggingface import HuggingFaceTokenizer
 from jaxsdgm.data.tokenizers import WordTokenizer
@@ -45,16 +46,19 @@ TSNE_POINTS = 600
 FEATURES = "features.npz"
 
 
-def run(config: Config, workdir: Path) -> dict[str, Any]:
-    """Trains and evaluates one system, or goes on where it stopped; writes results.json."""
+def run(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[str, Any]:
+    """Trains and evaluates one system, or goes on where it stopped; writes results.json.
+
+    `corpus` stands for the one that `config.data` describes.
+    """
     if config.trials > 1:
-        return run_trials(config, workdir)
+        return run_trials(config, workdir, corpus=corpus)
     if config.model.system in baselines.BASELINES:
-        return baselines.run(config, workdir)
+        return baselines.run(config, workdir, corpus=corpus)
     setup.start_workdir(config, workdir)
     if results := setup.finished(workdir):
         return results
-    inputs = load_inputs(config)
+    inputs = load_inputs(config, corpus)
     for tokenizer in inputs.tokenizers.values():
         tokenizer.save(workdir / "tokenizer")
     if inputs.scaling:
@@ -81,7 +85,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     return results
 
 
-def run_trials(config: Config, workdir: Path) -> dict[str, Any]:
+def run_trials(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[str, Any]:
     """Several seeds, of labelled draw and initialisation alike; one sub-folder each."""
     runs = []
     for trial in range(config.trials):
@@ -90,7 +94,7 @@ def run_trials(config: Config, workdir: Path) -> dict[str, Any]:
             one.trials, one.seed = 1, config.seed + trial
             one.data.subset_seed = config.data.subset_seed + trial
         log.info("trial %d of %d", trial + 1, config.trials)
-        runs.append(run(one, workdir / f"trial-{trial}"))
+        runs.append(run(one, workdir / f"trial-{trial}", corpus=corpus))
     accuracies = {
         split: [result["metrics"][split]["accuracy"] for result in runs]
         for split in ("dev", "test")
@@ -325,9 +329,20 @@ def make_elbo(model: M1M2, config: Config, language: str, parallel: Parallel) ->
 
 
 def load_trained(workdir: Path) -> tuple[Callable[[list[str]], np.ndarray], list[str]]:
-    """A run's best parameters as a function from documents to `[n, k]`, and its labels."""
+    """A run's parameters as a function from documents to `[n, k]`, and its labels."""
     if (workdir / baselines.ABOUT).exists():
         return baselines.load_trained(workdir)
+    outputs, names = load_outputs(workdir)
+    return lambda texts: np.exp(outputs(texts)["log_q"]), names
+
+
+def load_outputs(
+    workdir: Path,
+) -> tuple[Callable[[list[str]], dict[str, np.ndarray]], list[str]]:
+    """A run's parameters as a function from documents to all that `predict` of its model gives.
+
+    That is log_q `[n, k]` and, of M1+M2, the posterior means z1 and z2 `[n, z]`; and its labels.
+    """
     variables, about, folder = load_pretrained(workdir)
     if about.get("kind") != "classify":
         raise UserError(f"{folder}: not a classification run but {about.get('kind')!r}")
@@ -340,12 +355,8 @@ def load_trained(workdir: Path) -> tuple[Callable[[list[str]], np.ndarray], list
     model = build_model(config, sizes, np.ones(len(names)), axis_name=None, transformer=transformer)
     predict = make_predict(model, config.data.language, Parallel())
     rows = make_reader(config, folder, tokenizers)
-
-    def probabilities(texts: list[str]) -> np.ndarray:
-        outputs = predict(variables["params"], variables["batch_stats"], rows(texts))
-        return np.exp(outputs["log_q"])
-
-    return probabilities, names
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    return lambda texts: predict(params, batch_stats, rows(texts)), names
 
 
 def make_reader(

@@ -46,9 +46,9 @@ class Inputs:
         return self.corpus.language
 
 
-def load_inputs(config: Config) -> Inputs:
-    """Reads and checks everything before anything is compiled."""
-    corpus = load_corpus(config.data)
+def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
+    """Reads and checks everything before anything is compiled; `corpus` is given or read."""
+    corpus = corpus or load_corpus(config.data)
     subset = draw_subset(config, corpus)
     checkpoint, transformer = the_checkpoint(config), None
     if checkpoint and config.encoder.trainable:
@@ -131,10 +131,11 @@ def add_features(
     An NXVAE's are left as they are, since its posterior of z1 is handed on with them.
     """
     features = {split: featurize(corpus.splits[split].texts) for split in splits}
-    scaling = Scaling.of(features["train"]) if config.encoder.checkpoint else None
     if "unlabelled" in corpus.splits:
         further = featurize(corpus.splits["unlabelled"].texts)
         features["train"] = np.concatenate([features["train"], further])
+    # of all training documents: the labelled ones may be a handful
+    scaling = Scaling.of(features["train"]) if config.encoder.checkpoint else None
     for split, x in features.items():
         splits[split]["features"] = scaling(x) if scaling else x
     return scaling

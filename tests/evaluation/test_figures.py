@@ -95,3 +95,9 @@ def test_boxes_with_a_dashed_line_for_all_labels():
     dashed = figures.accuracy_boxes(panels, {"debian, en": {"SUP-h": 0.9}})
     assert plain.count(b"stroke-dasharray") < dashed.count(b"stroke-dasharray")
     assert dashed == figures.accuracy_boxes(panels, {"debian, en": {"SUP-h": 0.9}})
+
+
+def test_no_two_systems_of_figure_1_look_alike():
+    names = [f"system {i}" for i in range(20)]
+    looks = {tuple(figures._fill(names, name).items()) for name in names}
+    assert len(looks) == len(names)
