@@ -46,6 +46,7 @@ def frozen(language: str, n_labels: int, system: str) -> ConfigDict:
     config.model.alpha_rule = "plain"
     config.model.beta = 100.0
     config.model.labelled_weight = 0.1
+    config.model.feature_weight = 1.0
     if system == "bow":
         config.model.decoder = "bow"
     else:

@@ -14,7 +14,7 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify
 from jaxsdgm.experiments.setup import Config
 
-UNLABELLED = (None, -1)
+NO_LABEL = -1  # scikit-learn's; None says the same
 
 
 class SDGMClassifier(ClassifierMixin, BaseEstimator):
@@ -42,15 +42,15 @@ class SDGMClassifier(ClassifierMixin, BaseEstimator):
         Raises:
           UserError: of unequal lengths, an empty document, no label or only one.
         """
-        known = _checked(X, y)
-        self.classes_ = np.unique([y[i] for i in np.flatnonzero(known)])
-        numbers = {label: number for number, label in enumerate(self.classes_.tolist())}
-        labels = [numbers[np.asarray(y[i]).item()] for i in np.flatnonzero(known)]
-        texts = tuple(X[i] for i in np.flatnonzero(known))
-        labelled = Documents(texts, np.array(labels, np.int32))
-        splits = dict.fromkeys(("train", "dev", "test"), labelled)
-        if not known.all():
-            splits["unlabelled"] = Documents(tuple(X[i] for i in np.flatnonzero(~known)))
+        _check(X, y)
+        known = [(text, label) for text, label in zip(X, y, strict=True) if _has(label)]
+        texts, labels = zip(*known, strict=True)
+        self.classes_, numbers = np.unique(labels, return_inverse=True)
+        labelled = Documents(texts, numbers.astype(np.int32))
+        splits: dict[str, Documents] = dict.fromkeys(("train", "dev", "test"), labelled)
+        others = tuple(text for text, label in zip(X, y, strict=True) if not _has(label))
+        if others:
+            splits["unlabelled"] = Documents(others)
         config = self.config.copy_and_resolve_references()
         config.data.n_labels, config.trials = 0, 1
         names = tuple(map(str, self.classes_))
@@ -79,14 +79,15 @@ class SDGMClassifier(ClassifierMixin, BaseEstimator):
         return self._outputs(list(X))
 
 
-def _checked(X: Sequence[str], y: Sequence[Any]) -> np.ndarray:
-    """Which documents have a label, `[n]`."""
+def _has(label: Any) -> bool:
+    return label is not None and label != NO_LABEL
+
+
+def _check(X: Sequence[str], y: Sequence[Any]) -> None:
     if len(X) != len(y):
         raise UserError(f"{len(X)} documents but {len(y)} labels; None stands for no label")
     empty = [i for i, text in enumerate(X) if not str(text).strip()]
     if empty:
         raise UserError(f"X[{empty[0]}] is empty; leave the document out")
-    known = np.array([label not in UNLABELLED for label in y], bool)
-    if len({y[i] for i in np.flatnonzero(known)}) < 2:
+    if len({label for label in y if _has(label)}) < 2:
         raise UserError("y has fewer than two labels; every class needs a labelled document")
-    return known
