@@ -20,7 +20,7 @@ from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.summary import write_summary
 from jaxsdgm.experiments import baselines, evidence, setup
-from jaxsdgm.experiments.features import make_featurizer, the_checkpoint
+from jaxsdgm.experiments.features import make_featurizer, the_checkpoint, token_limit
 from jaxsdgm.experiments.inputs import Inputs, checked_tokenizers, load_inputs
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.systems import (
@@ -354,13 +354,13 @@ def load_outputs(
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
     model = build_model(config, sizes, np.ones(len(names)), axis_name=None, transformer=transformer)
     predict = make_predict(model, config.data.language, Parallel())
-    rows = make_reader(config, folder, tokenizers)
+    rows = make_reader(config, folder, tokenizers, token_limit(config, transformer))
     params, batch_stats = variables["params"], variables["batch_stats"]
     return lambda texts: predict(params, batch_stats, rows(texts)), names
 
 
 def make_reader(
-    config: Config, folder: Path, tokenizers: Mapping[str, WordTokenizer]
+    config: Config, folder: Path, tokenizers: Mapping[str, WordTokenizer], limit: int
 ) -> Callable[[list[str]], dict[str, np.ndarray]]:
     """Documents to what the encoder of a finished run reads: token ids, or features."""
     if not config.encoder.trainable:
@@ -368,7 +368,7 @@ def make_reader(
         encode = make_featurizer(config, the_checkpoint(config), pretrained, tokenizers).encode
         scaling = Scaling.load(folder / FEATURES) if config.encoder.checkpoint else lambda x: x
         return lambda texts: {"features": scaling(encode(texts))}
-    tokenizer, limit = tokenizers[config.data.language], config.data.max_length
+    tokenizer = tokenizers[config.data.language]
 
     def read(texts: list[str]) -> dict[str, np.ndarray]:
         ids, lengths = tokenizer.encode(texts, limit)

@@ -18,6 +18,7 @@ from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.layers.encoders import TextEncoder, TransformerEncoder
 from jaxsdgm.training.progress import duration, log
+from jaxsdgm.weights.bert import BertSize
 from jaxsdgm.weights.huggingface import Checkpoint, find_checkpoint, load_weights, read_size
 
 #: a batch is padded to one of these lengths, or to a multiple of the last: few compilations
@@ -59,13 +60,18 @@ def the_checkpoint(config: Config) -> Checkpoint | None:
     return find_checkpoint(config.encoder.checkpoint, config.encoder.revision or None)
 
 
-def _transformer(config: Config, checkpoint: Checkpoint) -> Featurizer:
-    tokenizer = load_tokenizer(config, checkpoint)
+def token_limit(config: Config, transformer: BertSize | None) -> int:
+    """Tokens of a document that are read: no more than a transformer has positions for."""
     limit = config.data.max_length
+    return min(limit, transformer.max_length) if transformer else limit
+
+
+def _transformer(config: Config, checkpoint: Checkpoint) -> Featurizer:
+    tokenizer, size = load_tokenizer(config, checkpoint), read_size(checkpoint.folder)
+    limit = token_limit(config, size)
 
     @cache  # read when the first text is not in the cache, and only once
     def load() -> Apply:
-        size = read_size(checkpoint.folder)
         model = TransformerEncoder(
             size, pooling=config.encoder.pooling, dtype=setup.compute_dtype(config)
         )
@@ -73,7 +79,7 @@ def _transformer(config: Config, checkpoint: Checkpoint) -> Featurizer:
         return _apply(model, variables, config.data.language)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return in_buckets(load(), *tokenizer.encode(texts, limit))
+        return in_buckets(load(), *tokenizer.encode(texts, limit), limit=limit)
 
     weights = fingerprint(checkpoint.folder)
     parts = (weights, tokenizer.digest, config.encoder.pooling, limit, config.dtype)
@@ -107,7 +113,7 @@ def _bilstm(config: Config, pretrained: Any, tokenizers: Mapping[str, WordTokeni
     apply = _apply(model, {"params": weights}, language)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return in_buckets(apply, *tokenizers[language].encode(texts, limit))
+        return in_buckets(apply, *tokenizers[language].encode(texts, limit), limit=limit)
 
     parts = (setup.digest(weights), tokenizers[language].digest, model.pooling, limit, config.dtype)
     return Featurizer(encode, key="bilstm " + " ".join(map(str, parts)))
@@ -124,12 +130,15 @@ def _apply(model: Any, variables: Any, language: str) -> Apply:
     return lambda ids, lengths: apply(variables, ids, lengths)
 
 
-def in_buckets(apply: Apply, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray:
-    """`apply` over documents of like length together, `[n, d]` float32 in the given order."""
+def in_buckets(apply: Apply, ids: np.ndarray, lengths: np.ndarray, *, limit: int) -> np.ndarray:
+    """`apply` over documents of like length together, `[n, d]` float32 in the given order.
+
+    No batch is wider than `limit` tokens, and no document may be longer.
+    """
     started = reported = time.monotonic()
     total, done, features = int(lengths.sum()), 0, []
     order = np.argsort(lengths, kind="stable")[::-1]  # longest first: the estimate errs upwards
-    for batch, width in _batches(order, lengths):
+    for batch, width in _batches(order, lengths, limit):
         short = max(1, TOKENS // width) - len(batch)
         rows = np.pad(ids[batch, :width], ((0, short), (0, max(0, width - ids.shape[1]))))
         counts = np.pad(lengths[batch], (0, short), constant_values=1)
@@ -146,11 +155,13 @@ def in_buckets(apply: Apply, ids: np.ndarray, lengths: np.ndarray) -> np.ndarray
     return restored
 
 
-def _batches(order: np.ndarray, lengths: np.ndarray) -> Iterator[tuple[np.ndarray, int]]:
+def _batches(
+    order: np.ndarray, lengths: np.ndarray, limit: int
+) -> Iterator[tuple[np.ndarray, int]]:
     """Neighbours in `order` (longest first) with the width that they are padded to."""
     start = 0
     while start < len(order):
-        width = _width(int(lengths[order[start]]))
+        width = min(limit, _width(int(lengths[order[start]])))
         batch = order[start : start + max(1, TOKENS // width)]
         yield batch, width
         start += len(batch)

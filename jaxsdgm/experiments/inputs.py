@@ -15,7 +15,12 @@ from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
 from jaxsdgm.data.targets import PAD, TargetWords, choose_targets
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments.features import load_tokenizer, make_featurizer, the_checkpoint
+from jaxsdgm.experiments.features import (
+    load_tokenizer,
+    make_featurizer,
+    the_checkpoint,
+    token_limit,
+)
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.progress import log
@@ -56,12 +61,13 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
         tokenizers: dict[str, Any] = {corpus.language: tokenizer}
     else:
         pretrained, tokenizers = load_tokenizers(config, corpus)
-    splits = read_splits(config, corpus, tokenizers[corpus.language])
+    limit = token_limit(config, transformer)
+    splits = read_splits(config, corpus, tokenizers[corpus.language], limit)
     unlabelled = np.setdiff1d(np.arange(len(splits["train"]["ids"])), subset.indices)
     targets = add_targets(config, splits)
     if transformer and not targets:
         add_pieces(splits, tokenizers[corpus.language].special_ids)
-    splits = {split: cut(arrays, config.data.max_length) for split, arrays in splits.items()}
+    splits = {split: cut(arrays, limit) for split, arrays in splits.items()}
     scaling = None
     if not config.encoder.trainable:
         featurize = make_featurizer(config, checkpoint, pretrained, tokenizers)
@@ -81,10 +87,9 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
 
 
 def read_splits(
-    config: Config, corpus: Corpus, tokenizer: Tokenizer
+    config: Config, corpus: Corpus, tokenizer: Tokenizer, limit: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """All splits as arrays; further unlabelled documents follow those of "train"."""
-    limit = config.data.max_length
     if config.data.targets.min_documents and isinstance(tokenizer, WordTokenizer):
         limit = max(limit, TARGET_LENGTH)
     splits = {}

@@ -77,10 +77,33 @@ def test_buckets_give_every_document_its_own_vector():
         shapes.add(ids.shape)
         return np.stack([ids.sum(1), lengths], 1)
 
-    found = features.in_buckets(apply, ids, lengths)
+    found = features.in_buckets(apply, ids, lengths, limit=300)
     np.testing.assert_array_equal(found, np.stack([ids.sum(1), lengths], 1))
     assert len(shapes) <= len(features.WIDTHS) + 2
     assert all(rows * width <= features.TOKENS for rows, width in shapes)
+
+
+def test_no_batch_is_wider_than_the_limit():
+    lengths = np.array([90, 3])
+    widths = []
+
+    def apply(ids, lengths):
+        widths.append(ids.shape[1])
+        return lengths[:, None]
+
+    features.in_buckets(apply, np.ones((2, 90), np.int32), lengths, limit=94)
+    assert widths == [94]
+
+
+@pytest.mark.parametrize("trainable", [True, False])
+def test_documents_longer_than_the_positions_are_cut(checkpoint, tmp_path, monkeypatch, trainable):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = fine_tuned(checkpoint, "sup") if trainable else frozen(checkpoint)
+    config.data.max_length = 500
+    config.training.max_steps = config.training.eval_every = 1
+    classify.run(config, tmp_path / "run")
+    predict, _ = load_trained(tmp_path / "run")
+    assert predict(["many " * 100]).shape[0] == 1
 
 
 @pytest.mark.parametrize("system", ["m1m2,gru", "sup"])
