@@ -2,6 +2,7 @@
 
 import json
 
+import jax
 import numpy as np
 import pytest
 
@@ -9,6 +10,8 @@ from configs import debian_e5, mldoc_mbert
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, features
 from jaxsdgm.experiments.classify import load_trained
+from jaxsdgm.export import export_encoder
+from jaxsdgm.weights.huggingface import load_weights, read_size
 from tests.experiments import tiny_checkpoint
 
 
@@ -148,3 +151,25 @@ def test_no_such_checkpoint(checkpoint, tmp_path):
     config = frozen(tmp_path / "nosuch")
     with pytest.raises(UserError, match="nosuch"):
         classify.run(config, tmp_path / "run")
+
+
+def test_a_fine_tuned_encoder_is_exported(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    classify.run(fine_tuned(checkpoint, "sup"), tmp_path / "run")
+    export_encoder(tmp_path / "run", tmp_path / "out")
+    trained = classify.load_pretrained(tmp_path / "run")[0]["params"]["encoder"]["bert"]
+    read = load_weights(tmp_path / "out", read_size(tmp_path / "out"))
+    jax.tree.map(np.testing.assert_array_equal, read, trained)
+    config = frozen(tmp_path / "out", "features_lr")  # and it is a checkpoint like any other
+    classify.run(config, tmp_path / "frozen")
+    with pytest.raises(UserError, match="there is something"):
+        export_encoder(tmp_path / "run", tmp_path / "out")
+
+
+def test_nothing_to_export(checkpoint, tmp_path, monkeypatch):
+    monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
+    config = frozen(checkpoint)
+    config.training.max_steps = config.training.eval_every = 1
+    classify.run(config, tmp_path / "run")
+    with pytest.raises(UserError, match="trained no transformer"):
+        export_encoder(tmp_path / "run", tmp_path / "out")

@@ -1,0 +1,56 @@
+"""python -m jaxsdgm.export --workdir=DIR --out=FOLDER
+
+Writes the transformer that a run fine-tuned as a checkpoint in Hugging Face's form (config.json,
+model.safetensors, tokenizer), which transformers and any other program that reads such can load.
+Exit status: 0 done, 2 bad input.
+"""
+
+import sys
+from pathlib import Path
+
+from absl import app, flags
+from ml_collections import ConfigDict
+
+from jaxsdgm.errors import UserError
+from jaxsdgm.experiments.features import the_checkpoint
+from jaxsdgm.training.checkpoints import load_pretrained
+from jaxsdgm.training.progress import quiet_orbax
+from jaxsdgm.weights.bert import BertSize
+from jaxsdgm.weights.huggingface import save_checkpoint
+
+_WORKDIR = flags.DEFINE_string("workdir", None, "Of the run that fine-tuned it.", required=True)
+_OUT = flags.DEFINE_string("out", None, "Folder to write; new or empty.", required=True)
+
+
+def export_encoder(workdir: Path, out: Path) -> None:
+    """Writes the encoder of the run in `workdir` to `out`.
+
+    Raises:
+      UserError: the run trained no transformer, the checkpoint that it came from is gone, or
+        `out` holds something.
+    """
+    if out.exists() and (not out.is_dir() or any(out.iterdir())):
+        raise UserError(f"{out}: there is something; name a new folder")
+    variables, about, folder = load_pretrained(workdir)
+    if not about.get("transformer"):
+        raise UserError(f"{folder}: this run trained no transformer; there is nothing to write")
+    source = the_checkpoint(ConfigDict(about["config"]))
+    assert source  # a run with a transformer names its checkpoint
+    size = BertSize(**about["transformer"])
+    save_checkpoint(out, variables["params"]["encoder"]["bert"], size, source.folder)
+
+
+def main(arguments: list[str]) -> None:
+    if len(arguments) > 1:
+        raise app.UsageError(f"unexpected argument {arguments[1]!r}; options start with --")
+    quiet_orbax()
+    try:
+        export_encoder(Path(_WORKDIR.value), Path(_OUT.value))
+    except (UserError, OSError) as error:
+        print(f"error: {error}", file=sys.stderr)
+        sys.exit(2)
+    print(f"written: {_OUT.value}")
+
+
+if __name__ == "__main__":
+    app.run(main)
