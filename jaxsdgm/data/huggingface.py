@@ -4,6 +4,7 @@ import hashlib
 import json
 import logging
 import os
+import warnings
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
@@ -184,7 +185,9 @@ def _load(folder: Path) -> Any:
     from transformers import AutoTokenizer  # seconds to import, and only needed here
 
     try:
-        loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
+        with warnings.catch_warnings():  # of the libraries, about each other
+            warnings.simplefilter("ignore", DeprecationWarning)
+            loaded = AutoTokenizer.from_pretrained(folder, local_files_only=True)
     except Exception as error:  # transformers and tokenizers raise many kinds for one cause
         raise UserError(
             f"{folder}: no tokenizer could be read ({type(error).__name__}); it takes "

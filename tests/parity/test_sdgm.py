@@ -31,8 +31,9 @@ def _precision(request):
     double = getattr(request.node, "callspec", None) is not None and (
         request.node.callspec.params.get("dtype") is np.float64
     )
-    with jax.enable_x64(double):
-        yield
+    jax.config.update("jax_enable_x64", double)
+    yield
+    jax.config.update("jax_enable_x64", False)
 
 
 def encoder_config(params):
