@@ -5,10 +5,11 @@ model.safetensors, tokenizer), which transformers and any other program that rea
 Exit status: 0 done, 2 bad input.
 """
 
+import argparse
 import sys
+from collections.abc import Sequence
 from pathlib import Path
 
-from absl import app, flags
 from ml_collections import ConfigDict
 
 from jaxsdgm.errors import UserError
@@ -17,9 +18,6 @@ from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.progress import quiet_orbax
 from jaxsdgm.weights.bert import BertSize
 from jaxsdgm.weights.huggingface import save_checkpoint
-
-_WORKDIR = flags.DEFINE_string("workdir", None, "Of the run that fine-tuned it.", required=True)
-_OUT = flags.DEFINE_string("out", None, "Folder to write; new or empty.", required=True)
 
 
 def export_encoder(workdir: Path, out: Path) -> None:
@@ -40,17 +38,21 @@ def export_encoder(workdir: Path, out: Path) -> None:
     save_checkpoint(out, variables["params"]["encoder"]["bert"], size, source.folder)
 
 
-def main(arguments: list[str]) -> None:
-    if len(arguments) > 1:
-        raise app.UsageError(f"unexpected argument {arguments[1]!r}; options start with --")
+def main(argv: Sequence[str] | None = None) -> int:
+    """The command line; returns the exit status."""
+    parser = argparse.ArgumentParser(prog="python -m jaxsdgm.export")
+    parser.add_argument("--workdir", type=Path, required=True, help="of the run that trained it")
+    parser.add_argument("--out", type=Path, required=True, help="folder to write; new or empty")
+    args = parser.parse_args(argv)
     quiet_orbax()
     try:
-        export_encoder(Path(_WORKDIR.value), Path(_OUT.value))
+        export_encoder(args.workdir, args.out)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
-        sys.exit(2)
-    print(f"written: {_OUT.value}")
+        return 2
+    print(f"written: {args.out}")
+    return 0
 
 
 if __name__ == "__main__":
-    app.run(main)
+    sys.exit(main())

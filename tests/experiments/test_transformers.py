@@ -7,10 +7,10 @@ import numpy as np
 import pytest
 
 from configs import debian_e5, mldoc_mbert
+from jaxsdgm import export
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, features
 from jaxsdgm.experiments.classify import load_trained
-from jaxsdgm.export import export_encoder
 from jaxsdgm.weights.huggingface import load_weights, read_size
 from tests.experiments import tiny_checkpoint
 
@@ -156,14 +156,14 @@ def test_no_such_checkpoint(checkpoint, tmp_path):
 def test_a_fine_tuned_encoder_is_exported(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     classify.run(fine_tuned(checkpoint, "sup"), tmp_path / "run")
-    export_encoder(tmp_path / "run", tmp_path / "out")
+    assert export.main([f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}"]) == 0
     trained = classify.load_pretrained(tmp_path / "run")[0]["params"]["encoder"]["bert"]
     read = load_weights(tmp_path / "out", read_size(tmp_path / "out"))
     jax.tree.map(np.testing.assert_array_equal, read, trained)
     config = frozen(tmp_path / "out", "features_lr")  # and it is a checkpoint like any other
     classify.run(config, tmp_path / "frozen")
     with pytest.raises(UserError, match="there is something"):
-        export_encoder(tmp_path / "run", tmp_path / "out")
+        export.export_encoder(tmp_path / "run", tmp_path / "out")
 
 
 def test_nothing_to_export(checkpoint, tmp_path, monkeypatch):
@@ -172,4 +172,4 @@ def test_nothing_to_export(checkpoint, tmp_path, monkeypatch):
     config.training.max_steps = config.training.eval_every = 1
     classify.run(config, tmp_path / "run")
     with pytest.raises(UserError, match="trained no transformer"):
-        export_encoder(tmp_path / "run", tmp_path / "out")
+        export.export_encoder(tmp_path / "run", tmp_path / "out")
