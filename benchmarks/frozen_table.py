@@ -1,18 +1,21 @@
-"""M1+M2+BOW on frozen features against logistic regression on the same: the table of the README.
+"""M1+M2+BOW on frozen features against the classical classifiers: the tables of the README.
 
-    python benchmarks/frozen_table.py --corpus=debian --data=DIR --checkpoint=FOLDER --out=FILE
-        [--languages=en,de,fr,ru,zh] [--labels=8,16,32,64,128] [--unlabelled=rest] [--twin=True]
-        [field=value ...]
+    python benchmarks/frozen_table.py --corpus=debian --data=DIR --checkpoint=FOLDER
+        [--system=bow] [--languages=en,de,fr,ru,zh] [--labels=8,16,32,64,128] [--unlabelled=rest]
+        [--out=benchmarks/frozen_table.jsonl] [field=value ...]
+    python benchmarks/frozen_table.py --show [--out=FILE]
 
-The five seeds of a cell (labelled draw and initialisation) train one after the other with one
-compiled program: on a CPU core that takes half the time of training them side by side. Every cell
-is a line of OUT.jsonl, and cells that are there already are not run again. `last` is the test
-accuracy at the last step and needs no development set; `by dev` is that of the evaluation with the
-best dev accuracy. Fields (model.beta=300) change the config for an ablation.
+A system is bow (M1+M2+BOW), nxvae_z1 (its supervised twin), features_lr, tfidf_lr or nb_em. Every
+cell of five seeds (labelled draw and initialisation) is a line of OUT, and cells that are there
+already are not run again. `last` is the test accuracy at the last step and needs no development
+set; `by dev` is that of the evaluation with the best dev accuracy. Fields (model.beta=300) change
+the config for an ablation. `--show` prints OUT as Markdown.
+
+The five seeds of a network train one after the other with one compiled program: on a CPU core that
+takes half the time of training them side by side.
 """
 
 import argparse
-import dataclasses
 import json
 import sys
 import time
@@ -21,22 +24,42 @@ from typing import Any
 
 import jax
 import numpy as np
-from sklearn.linear_model import LogisticRegression
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
 from configs import debian_e5, sib200_e5
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments import classify, inputs, systems
+from jaxsdgm.experiments import baselines, classify, inputs, outputs, systems
 from jaxsdgm.training.parallel import Parallel
 
 CONFIGS = {"debian": debian_e5, "sib200": sib200_e5}
+NETWORKS, CLASSICAL = ("bow", "nxvae_z1"), baselines.BASELINES
 SEEDS = range(5)
+KEY = ("corpus", "language", "n", "system", "unlabelled", "fields")
+LANGUAGES = {"en": "English", "de": "German", "fr": "French", "ru": "Russian", "zh": "Chinese"}
+LABELS = (8, 16, 32, 64, 128)
+NAMES = {
+    "bow": "**M1+M2+BOW**",
+    "nxvae_z1": "its supervised twin",
+    "features_lr": "features_lr",
+    "nb_em": "nb_em",
+    "tfidf_lr": "tfidf_lr",
+}
+#: measured elsewhere with the same encoder, for a short time, on two or three of the subsets
+ELSEWHERE = {
+    ("sib200", "en"): {
+        "SetFit, short": {8: 44.9, 16: 51.6, 32: 70.9},
+        "fine-tuning, short": {8: 42.9, 32: 68.8},
+    },
+    ("sib200", "de"): {"SetFit, short": {8: 44.6, 16: 51.3, 32: 69.6}},
+}
 
 
 def make_config(args: argparse.Namespace, language: str, n: int, seed: int) -> Any:
-    system = "nxvae_z1" if args.twin else "bow"
+    system = args.system if args.system in NETWORKS else "bow"
     config = CONFIGS[args.corpus].get_config(f"{language},{n},{system}")
+    if args.system in CLASSICAL:
+        config.model.system = args.system
     config.data.dir, config.encoder.checkpoint = args.data, args.checkpoint
     config.seed = config.data.subset_seed = seed
     config.data.unlabelled = args.unlabelled
@@ -50,25 +73,26 @@ def make_config(args: argparse.Namespace, language: str, n: int, seed: int) -> A
 
 
 def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np.ndarray]:
-    """{split: accuracy [evaluations, seeds]} of one cell."""
+    """{split: accuracy [evaluations, seeds]} of one cell of a network."""
     parallel = Parallel(devices=jax.local_devices()[:1])
     scores: dict[str, list[list[float]]] = {"dev": [], "test": []}
-    run = predict = None
+    run = predict = initialise = None
     for seed in SEEDS:
         config = make_config(args, base.language, n, seed)
-        subset = inputs.draw_subset(config, base.corpus)
-        unlabelled = np.setdiff1d(np.arange(len(base.splits["train"]["ids"])), subset.indices)
-        one = dataclasses.replace(base, subset=subset, unlabelled=unlabelled)
+        one = inputs.redraw(base, config)
         model = systems.build(config, one, axis_name=None)
-        task, state = classify.make_task(config, model, one, parallel)
+        initialise = initialise or systems.make_initialise(model, one)
+        task = classify.make_task(config, model, one, parallel)
+        trial = classify.make_trial(config, model, one, parallel, Path(), initialise)
         # compiled for the first seed: the others differ in values only
         run = run or jax.jit(task.run, donate_argnums=0)
-        predict = predict or classify.make_predict(model, base.language, parallel)
+        predict = predict or outputs.make_predict(model, base.language, parallel)
         for values in scores.values():
             values.append([])
         every, data = config.training.eval_every, jax.device_put(task.data)
+        state = trial.make()
         for start in range(0, config.training.max_steps, every):
-            state, _ = run(state, data, task.plan(start, every))
+            state, _ = run(state, data, trial.plan(start, every))
             for split, values in scores.items():
                 arrays = base.splits[split]
                 rows = {"features": arrays["features"]}
@@ -77,61 +101,49 @@ def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np
     return {split: np.array(values).T for split, values in scores.items()}
 
 
-def features_lr(args: argparse.Namespace, base: inputs.Inputs, n: int) -> list[float]:
-    """Test accuracies of logistic regression on the same features and subsets."""
-    # features of length 1, less their mean, without the scale that the network wants
-    x = {split: arrays["features"] * base.scaling.scale for split, arrays in base.splits.items()}
-    found = []
+def fit(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np.ndarray]:
+    """As `train` for a classical classifier, which has one evaluation."""
+    corpus, scores = base.corpus, {"dev": [], "test": []}
+    rows: dict[str, Any] = {split: corpus.splits[split].texts for split in baselines.SPLITS}
+    if args.system == baselines.FEATURES_LR:
+        encode = baselines.frozen_encoder(make_config(args, base.language, n, 0))
+        rows = {split: encode(texts) for split, texts in rows.items()}
     for seed in SEEDS:
-        subset = inputs.draw_subset(make_config(args, base.language, n, seed), base.corpus)
-        rows = list(subset.indices)
-        lr = LogisticRegression(C=10, class_weight="balanced", max_iter=1000)
-        lr.fit(x["train"][rows], base.splits["train"]["labels"][rows])
-        found.append(100 * lr.score(x["test"], base.splits["test"]["labels"]))
-    return found
+        subset = inputs.draw_subset(make_config(args, base.language, n, seed), corpus)
+        if args.system == baselines.FEATURES_LR:
+            labels = base.splits["train"]["labels"][list(subset.indices)]
+            classifier: Any = baselines.features_lr(rows["train"], subset.indices, labels)
+        else:
+            classifier = baselines.ON_TEXTS[args.system](corpus, subset)
+        for split, values in scores.items():
+            found = classifier.probabilities(rows[split]).argmax(-1)
+            values.append(100 * float(np.mean(found == base.splits[split]["labels"])))
+    return {split: np.array([values]) for split, values in scores.items()}
 
 
 def cell(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, Any]:
     started = time.monotonic()
-    scores = train(args, base, n)
+    scores = (fit if args.system in CLASSICAL else train)(args, base, n)
     best = scores["dev"].argmax(0)
     chosen = scores["test"][best, np.arange(len(SEEDS))]
     summary = lambda x: [round(float(np.mean(x)), 1), round(float(np.std(x)), 1)]
+    key = (args.corpus, base.language, n, args.system, args.unlabelled, args.fields)
     return {
-        "corpus": args.corpus,
-        "language": base.language,
-        "n": n,
-        "system": "twin" if args.twin else "bow",
-        "unlabelled": args.unlabelled,
-        "fields": args.fields,
+        **dict(zip(KEY, key, strict=True)),
         "last": summary(scores["test"][-1]),
         "by dev": summary(chosen),
-        "features_lr": summary(features_lr(args, base, n)),
+        "runs": scores["test"][-1].round(1).tolist(),
         "seconds": round(time.monotonic() - started),
     }
 
 
-KEY = ("corpus", "language", "n", "system", "unlabelled", "fields")
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
-    for name in ("corpus", "data", "checkpoint", "out"):
-        parser.add_argument(f"--{name}", required=True)
-    parser.add_argument("--languages", default="en,de,fr,ru,zh")
-    parser.add_argument("--labels", default="8,16,32,64,128")
-    parser.add_argument("--unlabelled", default="")
-    parser.add_argument("--twin", type=bool, default=False)
-    parser.add_argument("fields", nargs="*")
-    args = parser.parse_args()
-    out = Path(args.out)
-    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
-    done = {json.dumps([json.loads(line)[key] for key in KEY]) for line in lines}
+def fill(args: argparse.Namespace) -> None:
+    """Runs what is missing in OUT."""
+    done = {json.dumps([line[key] for key in KEY]) for line in read(args.out)}
     for language in args.languages.split(","):
         base = inputs.load_inputs(make_config(args, language, 32, 0))
         for n in map(int, args.labels.split(",")):
-            system = "twin" if args.twin else "bow"
-            key = [args.corpus, language, n, system, args.unlabelled, args.fields]
+            key = [args.corpus, language, n, args.system, args.unlabelled, args.fields]
             if json.dumps(key) in done:
                 continue
             try:
@@ -140,8 +152,58 @@ def main() -> None:
                 print(f"{language} {n}: {error}", file=sys.stderr)
                 continue
             print(line, flush=True)
-            with out.open("a", encoding="utf-8") as stream:
+            with args.out.open("a", encoding="utf-8") as stream:
                 stream.write(line + "\n")
+
+
+def read(out: Path) -> list[dict[str, Any]]:
+    """The cells of OUT; none where there is no such file."""
+    lines = out.read_text(encoding="utf-8").splitlines() if out.exists() else []
+    return [json.loads(line) for line in lines]
+
+
+def show(out: Path) -> str:
+    """One Markdown table a corpus and kind of unlabelled text, ablations left out."""
+    cells = {tuple(c[key] for key in KEY[:-1]): c["last"] for c in read(out) if not c["fields"]}
+    tables = []
+    for corpus, unlabelled in sorted({(key[0], key[4]) for key in cells}):
+        lines = [f"{corpus}{' with ' + unlabelled if unlabelled else ''}:\n"]
+        lines.append("| language | system | " + " | ".join(map(str, LABELS)) + " labels |")
+        lines.append("| --- | --- |" + " ---: |" * len(LABELS))
+        for language, title in LANGUAGES.items():
+            for system, name in NAMES.items():
+                found = [cells.get((corpus, language, n, system, unlabelled)) for n in LABELS]
+                if any(found):
+                    texts = [f"{x[0]:.1f} ({x[1]:.1f})" if x else "–" for x in found]
+                    lines.append(f"| {title} | {name} | " + " | ".join(texts) + " |")
+                    title = ""
+            elsewhere = {} if unlabelled else ELSEWHERE.get((corpus, language), {})
+            for name, known in elsewhere.items():
+                texts = [f"{known[n]:.1f}" if n in known else "–" for n in LABELS]
+                lines.append(f"| | {name} | " + " | ".join(texts) + " |")
+        tables.append("\n".join(lines))
+    return "\n\n".join(tables)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--show", action="store_true")
+    parser.add_argument("--corpus", choices=CONFIGS)
+    parser.add_argument("--data")
+    parser.add_argument("--checkpoint")
+    parser.add_argument("--system", default="bow", choices=(*NETWORKS, *CLASSICAL))
+    parser.add_argument("--out", type=Path, default=Path(__file__).with_suffix(".jsonl"))
+    parser.add_argument("--languages", default="en,de,fr,ru,zh")
+    parser.add_argument("--labels", default="8,16,32,64,128")
+    parser.add_argument("--unlabelled", default="")
+    parser.add_argument("fields", nargs="*")
+    args = parser.parse_args()
+    if args.show:
+        print(show(args.out))
+    elif args.corpus and args.data and args.checkpoint:
+        fill(args)
+    else:
+        parser.error("--corpus, --data and --checkpoint are needed")
 
 
 if __name__ == "__main__":

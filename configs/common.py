@@ -95,8 +95,13 @@ def classification() -> ConfigDict:
     """M1+M2 or a supervised twin (spec §5, §6, §8)."""
     config = _shared()
     config.experiment = "classify"
-    # Seeds, of labelled draw and initialisation alike, one after the other.
+    # Seeds, of labelled draw and initialisation alike; they train side by side.
     config.trials = 1
+    # Values to try, every combination with all trials: (0.1, 0.2); (): what the config says.
+    config.sweep = ConfigDict()
+    config.sweep.beta, config.sweep.learning_rate = (), ()
+    config.sweep.kl_weight, config.sweep.reconstruction_weight = (), ()
+    config.sweep.feature_weight, config.sweep.labelled_weight = (), ()
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 
@@ -139,6 +144,8 @@ def classification() -> ConfigDict:
     config.data.batch_size = 16
     # Unlabelled documents per step; 0: all of them in each pass over the labelled ones.
     config.data.unlabelled_size = 0
+    # At most this share of these is of data.unlabelled, the others of the training file.
+    config.data.further_share = 1 / 3
     config.data.max_length = 200
     # Words that the bag-of-words decoder explains: in at least so many training documents (0: all
     # words), in at most this share of them, each counted at most `cap` times a document (0: all).

@@ -11,7 +11,7 @@ from sklearn.exceptions import NotFittedError
 
 from jaxsdgm.data.documents import Corpus, Documents
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments import classify
+from jaxsdgm.experiments import classify, trained
 from jaxsdgm.experiments.setup import Config
 
 NO_LABEL = -1  # scikit-learn's; None says the same
@@ -53,11 +53,12 @@ class SDGMClassifier(ClassifierMixin, BaseEstimator):
             splits["unlabelled"] = Documents(others)
         config = self.config.copy_and_resolve_references()
         config.data.n_labels, config.trials = 0, 1
+        config.sweep = {}
         names = tuple(map(str, self.classes_))
         corpus = Corpus(config.data.language, names, splits, "documents given to fit")
         with TemporaryDirectory() as folder:
             self.results_ = classify.run(config, Path(folder), corpus=corpus)
-            self._outputs, _ = classify.load_outputs(Path(folder))
+            self._outputs, _ = trained.load_outputs(Path(folder))
         return self
 
     def predict_proba(self, X: Sequence[str]) -> np.ndarray:

@@ -21,7 +21,7 @@ from absl import app, flags
 from jaxsdgm.data.documents import read_lines
 from jaxsdgm.data.files import read_rows
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments.classify import load_trained
+from jaxsdgm.experiments.trained import load_trained
 from jaxsdgm.training.progress import quiet_orbax
 
 _WORKDIR = flags.DEFINE_string("workdir", None, "Workdir of a classification run.", required=True)

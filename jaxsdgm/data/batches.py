@@ -3,8 +3,8 @@
 A plan for steps [start, start + count) is {group: Rows}, where every array is `[count, b]`.
 """
 
-from collections.abc import Callable, Sequence
-from dataclasses import dataclass
+from collections.abc import Sequence
+from dataclasses import dataclass, field
 from functools import lru_cache
 
 import numpy as np
@@ -57,7 +57,8 @@ class SemiSupervisedPlan:
     An epoch is one pass over the labelled documents. With `unlabelled_size` 0 it is one pass over
     the unlabelled ones too, as in the paper: each step takes floor(n / steps) of them and the last
     step the rest. Otherwise each step takes the next `unlabelled_size` of an endless sequence of
-    shuffled passes.
+    shuffled passes. With `further` documents, of another source than the labelled ones, these are
+    at most `further_share` of them in every step, from a sequence of their own.
     """
 
     labelled: np.ndarray  # positions of the labelled documents
@@ -65,13 +66,16 @@ class SemiSupervisedPlan:
     unlabelled: np.ndarray  # positions of the others; may be empty
     batch_size: int = 16
     unlabelled_size: int = 0
+    further: np.ndarray = field(default_factory=lambda: np.arange(0))  # positions
+    further_share: float = 0.0
     seed: int = 0
     multiple: int = 1  # widths are multiples of this: the number of devices
 
     @property
     def groups(self) -> tuple[str, ...]:
         """The groups of rows that a step has."""
-        return ("labelled", "unlabelled") if len(self.unlabelled) else ("labelled",)
+        others = len(self.unlabelled) + len(self.further)
+        return ("labelled", "unlabelled") if others else ("labelled",)
 
     @property
     def steps_per_epoch(self) -> int:
@@ -88,28 +92,49 @@ class SemiSupervisedPlan:
         batches = [self.labelled[epochs[s // per_epoch][s % per_epoch]] for s in steps]
         width = _up(max(len(b) for epoch in epochs.values() for b in epoch), self.multiple)
         plan = {"labelled": _rows("labelled", batches, width)}
-        if len(self.unlabelled):
-            shuffled = lru_cache(4)(lambda p: self.unlabelled[self._permutation(p)])
-            batches = [self._unlabelled_step(step, shuffled) for step in steps]
-            plan["unlabelled"] = _rows("unlabelled", batches, self._unlabelled_width())
+        if "unlabelled" in self.groups:
+            n = len(self.unlabelled) + len(self.further)
+            width = self.unlabelled_size or n // per_epoch + n % per_epoch
+            batches = self._unlabelled_batches(steps)
+            plan["unlabelled"] = _rows("unlabelled", batches, _up(width, self.multiple))
         return plan
 
-    def _permutation(self, number: int) -> np.ndarray:
-        return np.random.default_rng([self.seed, 1, number]).permutation(len(self.unlabelled))
-
-    def _unlabelled_width(self) -> int:
-        n, steps = len(self.unlabelled), self.steps_per_epoch
-        return _up(self.unlabelled_size or n // steps + n % steps, self.multiple)
-
-    def _unlabelled_step(self, step: int, shuffled: Callable[[int], np.ndarray]) -> np.ndarray:
-        n = len(self.unlabelled)
+    def _unlabelled_batches(self, steps: range) -> list[np.ndarray]:
         if not self.unlabelled_size:
-            size = n // self.steps_per_epoch
-            epoch, j = divmod(step, self.steps_per_epoch)
-            stop = None if j == self.steps_per_epoch - 1 else (j + 1) * size
-            return shuffled(epoch)[j * size : stop]
-        positions = np.arange(step * self.unlabelled_size, (step + 1) * self.unlabelled_size)
-        return np.array([shuffled(int(p) // n)[p % n] for p in positions])
+            together = _Shuffled(np.concatenate([self.unlabelled, self.further]), self.seed, 1)
+            return [together.share(step, self.steps_per_epoch) for step in steps]
+        proportional = len(self.further) / (len(self.unlabelled) + len(self.further))
+        share = min(self.further_share, proportional) if len(self.unlabelled) else 1.0
+        n = round(share * self.unlabelled_size)
+        near = _Shuffled(self.unlabelled, self.seed, 1), self.unlabelled_size - n
+        further = _Shuffled(self.further, self.seed, 2), n
+        return [
+            np.concatenate([part.take(step, size) for part, size in (near, further)])
+            for step in steps
+        ]
+
+
+class _Shuffled:
+    """Documents in an endless sequence of shuffled passes."""
+
+    def __init__(self, documents: np.ndarray, seed: int, stream: int) -> None:
+        self.documents, self.seed, self.stream = documents, seed, stream
+        self.pass_ = lru_cache(4)(self._pass)
+
+    def _pass(self, number: int) -> np.ndarray:
+        rng = np.random.default_rng([self.seed, self.stream, number])
+        return self.documents[rng.permutation(len(self.documents))]
+
+    def take(self, step: int, size: int) -> np.ndarray:
+        """Those of a step that takes `size`."""
+        n, positions = len(self.documents), np.arange(step * size, (step + 1) * size)
+        return np.array([self.pass_(int(p) // n)[p % n] for p in positions], np.int64)
+
+    def share(self, step: int, steps: int) -> np.ndarray:
+        """Those of a step that takes its share of a pass in `steps`; the last takes the rest."""
+        number, j = divmod(step, steps)
+        size = len(self.documents) // steps
+        return self.pass_(number)[j * size : None if j == steps - 1 else (j + 1) * size]
 
 
 @dataclass(frozen=True)

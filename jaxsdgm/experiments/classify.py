@@ -1,112 +1,174 @@
 """Document classification from a few labels: M1+M2 and its supervised twins (spec §5, §6, §8)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
+from itertools import product
 from pathlib import Path
 from typing import Any
 
-import jax
 import numpy as np
-from ml_collections import ConfigDict
 
 from jaxsdgm.data.batches import SemiSupervisedPlan
 from jaxsdgm.data.documents import Corpus
-from jaxsdgm.data.features import Scaling
-from jaxsdgm.data.huggingface import HuggingFaceTokenizer
-from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.classification import classification_report
-from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.summary import write_summary
-from jaxsdgm.experiments import baselines, evidence, setup
-from jaxsdgm.experiments.features import make_featurizer, the_checkpoint, token_limit
-from jaxsdgm.experiments.inputs import Inputs, checked_tokenizers, load_inputs
+from jaxsdgm.experiments import baselines, setup
+from jaxsdgm.experiments.evidence import make_summarise
+from jaxsdgm.experiments.inputs import FEATURES, Inputs, load_inputs, redraw
+from jaxsdgm.experiments.outputs import make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
-from jaxsdgm.experiments.systems import (
-    SUPERVISED,
-    TRANSFERRED,
-    build,
-    build_model,
-    initialise,
-    transfer,
-)
+from jaxsdgm.experiments.systems import SUPERVISED, TRANSFERRED, build, make_initialise, transfer
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.sdgm import M1M2
-from jaxsdgm.models.terms import no_noise, whole
-from jaxsdgm.training.checkpoints import load_pretrained
-from jaxsdgm.training.loop import Fit, Schedule, Task, fit
+from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2
+from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import Parallel
-from jaxsdgm.training.progress import log
-from jaxsdgm.training.state import adam, create_state
+from jaxsdgm.training.state import TrainState, adam, create_state
 from jaxsdgm.training.step import make_run, make_step
-from jaxsdgm.weights.bert import BertSize
+from jaxsdgm.training.trials import Task, Trial
 
-TSNE_POINTS = 600
-FEATURES = "features.npz"
+#: where the fields of config.sweep are in a config
+SWEPT = {
+    "beta": "model.beta",
+    "kl_weight": "model.kl_weight",
+    "reconstruction_weight": "model.reconstruction_weight",
+    "feature_weight": "model.feature_weight",
+    "labelled_weight": "model.labelled_weight",
+    "learning_rate": "learning_rate",
+}
 
 
 def run(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[str, Any]:
     """Trains and evaluates one system, or goes on where it stopped; writes results.json.
 
-    `corpus` stands for the one that `config.data` describes.
+    Several trials, or values of a sweep, train side by side, each in a sub-folder that is the
+    workdir of a run of its own. `corpus` stands for the one that `config.data` describes.
     """
-    if config.trials > 1:
-        return run_trials(config, workdir, corpus=corpus)
-    if config.model.system in baselines.BASELINES:
-        return baselines.run(config, workdir, corpus=corpus)
-    setup.start_workdir(config, workdir)
-    if results := setup.finished(workdir):
-        return results
-    inputs = load_inputs(config, corpus)
-    for tokenizer in inputs.tokenizers.values():
-        tokenizer.save(workdir / "tokenizer")
-    if inputs.scaling:
-        inputs.scaling.save(workdir / FEATURES)
-    parallel = Parallel(config.parallel)
-    model = build(config, inputs, axis_name=parallel.axis_name)
-    task, state = make_task(config, model, inputs, parallel)
-    about = {"config": setup.as_json(config), "kind": "classify"}
-    about["tokenizers"] = {lang: t.digest for lang, t in inputs.tokenizers.items()}
-    about["label_names"] = list(inputs.corpus.label_names)
-    about["transformer"] = asdict(inputs.transformer) if inputs.transformer else None
-    result = fit(
+    configs = trials_of(config)
+    found = run_side_by_side({workdir / name: one for name, one in configs.items()}, corpus)
+    if list(configs) == [""]:
+        return found[0]
+    results = {"kind": "trials", "name": config.name, **compare_points(configs, found)}
+    write_summary(workdir, [result for result in found if result])
+    setup.write_results(workdir, results)
+    return results
+
+
+def trials_of(config: Config) -> dict[str, Config]:
+    """A config for every trial and every combination of the sweep's values, by sub-folder.
+
+    Trials are seeds, of labelled draw and initialisation alike. A single run has the name "".
+    """
+    if unknown := [name for name in config.sweep if name not in SWEPT]:
+        known = ", ".join(SWEPT)
+        raise UserError(f"config.sweep.{unknown[0]} cannot be swept; use {known}")
+    swept = {name: values for name, values in config.sweep.items() if values}
+    found = {}
+    for point in product(*swept.values()):
+        values = dict(zip(swept, point, strict=True))
+        for trial in range(config.trials):
+            one = config.copy_and_resolve_references()
+            with one.unlocked():
+                one.trials, one.seed = 1, config.seed + trial
+                one.data.subset_seed = config.data.subset_seed + trial
+                one.sweep.update({name: (float(value),) for name, value in values.items()})
+                one.update_from_flattened_dict({SWEPT[k]: float(x) for k, x in values.items()})
+            parts = [f"{k}={x:g}" for k, x in values.items() if len(swept[k]) > 1]
+            parts += [f"trial-{trial}"] if config.trials > 1 else []
+            found[",".join(parts)] = one
+    return found
+
+
+def compare_points(
+    configs: Mapping[str, Config], found: Sequence[dict[str, Any]]
+) -> dict[str, Any]:
+    """Accuracies of the trials of every point of a sweep; the best mean on dev is chosen.
+
+    A point with a trial that could not go on is not.
+    """
+    points: dict[str, dict[str, Any]] = {}
+    for (name, one), result in zip(configs.items(), found, strict=True):
+        values = {k: x[0] for k, x in one.sweep.items() if x}
+        point = points.setdefault(str(values), {"values": values, "runs": [], "failed": []})
+        point["runs" if result else "failed"].append(result or name)
+    for point in points.values():
+        runs = point.pop("runs")
+        for split in ("dev", "test") if runs else ():
+            point[split] = setup.spread([result["metrics"][split]["accuracy"] for result in runs])
+    whole = [point for point in points.values() if not point["failed"]]
+    if not whole:
+        raise UserError("every point of the sweep has a trial that could not go on (see above)")
+    best = max(whole, key=lambda point: point["dev"]["mean"])
+    accuracy = {split: best[split] for split in ("dev", "test")}
+    return {"points": list(points.values()), "chosen": best["values"], "accuracy": accuracy}
+
+
+def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> list[dict[str, Any]]:
+    """The results of runs that differ in seeds and in hyperparameters of the objective.
+
+    Those of a run that could not go on are empty.
+    """
+    one = next(iter(configs.values()))
+    if one.model.system in baselines.BASELINES:
+        return [baselines.run(c, folder, corpus=corpus) for folder, c in configs.items()]
+    for folder, c in configs.items():
+        setup.start_workdir(c, folder)
+    todo = {folder: c for folder, c in configs.items() if not setup.finished(folder)}
+    if todo:
+        base, parallel = load_inputs(one, corpus), Parallel(one.parallel)
+        for model, group in by_model(todo, base, parallel):
+            train_group(model, {folder: todo[folder] for folder in group}, group, parallel)
+    return [setup.finished(folder) or {} for folder in configs]
+
+
+def by_model(
+    configs: Mapping[Path, Config], base: Inputs, parallel: Parallel
+) -> list[tuple[M1M2 | Classifier, dict[Path, Inputs]]]:
+    """The inputs of every run, gathered by equal models: only these train side by side."""
+    groups: list[tuple[Any, dict[Path, Inputs]]] = []
+    for folder, config in configs.items():
+        inputs = redraw(base, config)
+        model = build(config, inputs, axis_name=parallel.axis_name)
+        group = next((group for known, group in groups if known == model), None)
+        if group is None:
+            group = {}
+            groups.append((model, group))
+        group[folder] = inputs
+    return groups
+
+
+def train_group(
+    model: M1M2 | Classifier,
+    configs: Mapping[Path, Config],
+    inputs: Mapping[Path, Inputs],
+    parallel: Parallel,
+) -> None:
+    """Trains the runs of one model side by side and writes their workdirs."""
+    first, config = next(iter(inputs.values())), next(iter(configs.values()))
+    for folder in configs:
+        for tokenizer in first.tokenizers.values():
+            tokenizer.save(folder / "tokenizer")
+        if first.scaling:
+            first.scaling.save(folder / FEATURES)
+    task = make_task(config, model, first, parallel)
+    initialise = make_initialise(model, first)
+    fits = fit(
         task,
-        state,
-        schedule=Schedule(**{**config.training, "eval_every": eval_every(config, inputs)}),
+        [
+            make_trial(one, model, inputs[folder], parallel, folder, initialise)
+            for folder, one in configs.items()
+        ],
+        schedule=Schedule(**{**config.training, "eval_every": eval_every(config, first)}),
         parallel=parallel,
-        workdir=workdir,
-        about=about,
         tensorboard=config.tensorboard,
     )
-    results, figures = summarise(config, inputs, model, result, parallel)
-    write_report(workdir, results, figures=figures)
-    setup.write_results(workdir, results)
-    return results
-
-
-def run_trials(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[str, Any]:
-    """Several seeds, of labelled draw and initialisation alike; one sub-folder each."""
-    runs = []
-    for trial in range(config.trials):
-        one = config.copy_and_resolve_references()
-        with one.unlocked():
-            one.trials, one.seed = 1, config.seed + trial
-            one.data.subset_seed = config.data.subset_seed + trial
-        log.info("trial %d of %d", trial + 1, config.trials)
-        runs.append(run(one, workdir / f"trial-{trial}", corpus=corpus))
-    accuracies = {
-        split: [result["metrics"][split]["accuracy"] for result in runs]
-        for split in ("dev", "test")
-    }
-    spread = {
-        split: {"mean": float(np.mean(x)), "std": float(np.std(x)), "runs": x}
-        for split, x in accuracies.items()
-    }
-    results = {"kind": "trials", "name": config.name, "accuracy": spread}
-    write_summary(workdir, runs)
-    setup.write_results(workdir, results)
-    return results
+    summarise = make_summarise(model, first.language, parallel)
+    for (folder, one), result in zip(configs.items(), fits, strict=True):
+        if result.ended_well:
+            results, figures = summarise(one, inputs[folder], result)
+            write_report(folder, results, figures=figures)
+            setup.write_results(folder, results)
 
 
 # -- training ----------------------------------------------------------------------------------
@@ -123,14 +185,18 @@ def label_weight(config: Config, n_labelled: int, n_unlabelled: int) -> float:
 
 def make_plan(config: Config, inputs: Inputs, multiple: int) -> SemiSupervisedPlan:
     """Which documents are in which step."""
-    labelled = np.array(inputs.subset.indices)
-    supervised = config.model.system in SUPERVISED
+    labelled, unlabelled = np.array(inputs.subset.indices), inputs.unlabelled
+    if config.model.system in SUPERVISED:
+        unlabelled = unlabelled[:0]
+    of_training_file = unlabelled < len(inputs.corpus.splits["train"])
     return SemiSupervisedPlan(
         labelled,
         inputs.splits["train"]["labels"][labelled],
-        inputs.unlabelled[:0] if supervised else inputs.unlabelled,
+        unlabelled[of_training_file],
         batch_size=config.data.batch_size or len(labelled),
         unlabelled_size=config.data.unlabelled_size,
+        further=unlabelled[~of_training_file],
+        further_share=config.data.further_share,
         seed=config.seed,
         multiple=multiple,
     )
@@ -141,238 +207,80 @@ def eval_every(config: Config, inputs: Inputs) -> int:
     return config.training.eval_every or make_plan(config, inputs, 1).steps_per_epoch
 
 
-def make_task(
-    config: Config, model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel
-) -> tuple[Task, Any]:
-    """The scan, the data and the evaluation of a classification run, and its first state."""
-    plan = make_plan(config, inputs, len(parallel.devices))
-    layer_wise = isinstance(model, M1M2) and model.decoder is None
-    optimizer = adam(
-        frozen=TRANSFERRED if layer_wise else (),
-        scales=dict.fromkeys(TRANSFERRED, config.encoder_rate)
-        if config.encoder_rate != 1 and not layer_wise
-        else None,
-        weight_decay=config.weight_decay,
-    )
-    hyper = {
-        "learning_rate": config.learning_rate,
-        "alpha": label_weight(config, len(plan.labelled), len(inputs.unlabelled)),
-        "kl_weight": config.model.kl_weight,
-        "reconstruction_weight": config.model.reconstruction_weight,
-        "feature_weight": config.model.feature_weight,
-        "labelled_weight": config.model.labelled_weight,
-    }
-    variables = initialise(config, model, inputs)
-    if inputs.pretrained:
-        variables = transfer(variables, inputs.pretrained, inputs.targets)
-    state = create_state(variables, optimizer, seed=config.seed, hyper=hyper)
+def make_task(config: Config, model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel) -> Task:
+    """The scan, the data and the evaluation of the runs of one model."""
     step = make_step(
         setup.make_objective(model),
-        optimizer,
+        make_optimizer(config, model),
         schedule=setup.rate_schedule(config, updates=config.training.max_steps),
         axis_name=parallel.axis_name,
     )
-    language = inputs.language
-    task = Task(
+    groups = make_plan(config, inputs, 1).groups
+    return Task(
         config.name,
         make_run(step),
-        data={language: dict.fromkeys(plan.groups, inputs.splits["train"])},
-        plan=lambda start, count: {language: plan(start, count)},
+        data={inputs.language: dict.fromkeys(groups, inputs.splits["train"])},
         evaluate=make_evaluate(model, inputs, parallel),
         score="accuracy",
         maximise=True,
     )
-    return task, state
 
 
-def make_predict(
-    model: M1M2 | Classifier, language: str, parallel: Parallel, *, chunk: int = 128
-) -> setup.Chunked:
-    """`predict(params, batch_stats, rows)` over any number of documents."""
-    plain = model.clone(axis_name=None)
+def make_optimizer(config: Config, model: M1M2 | Classifier) -> Any:
+    """Adam; what was pretrained moves slower, or not at all in the layer-wise model."""
+    layer_wise = isinstance(model, M1M2) and model.decoder is None
+    slower = config.encoder_rate != 1 and not layer_wise
+    return adam(
+        frozen=TRANSFERRED if layer_wise else (),
+        scales=dict.fromkeys(TRANSFERRED, config.encoder_rate) if slower else None,
+        weight_decay=config.weight_decay,
+    )
 
-    def predict(params: Any, batch_stats: Any, rows: Any) -> Any:
-        variables = {"params": params, "batch_stats": batch_stats}
-        return plain.apply(variables, rows, language=language, method="predict")
 
-    return setup.make_chunked(predict, parallel, chunk=chunk)
+def make_trial(
+    config: Config,
+    model: M1M2 | Classifier,
+    inputs: Inputs,
+    parallel: Parallel,
+    workdir: Path,
+    initialise: Callable[[int], Any],
+) -> Trial:
+    """What is a run's own: its first state, its batches and its workdir."""
+    plan = make_plan(config, inputs, len(parallel.devices))
+    hyper = {
+        "learning_rate": config.learning_rate,
+        "alpha": label_weight(config, len(plan.labelled), len(inputs.unlabelled)),
+        **{name: config.model[name] for name in HYPERPARAMETERS if name != "alpha"},
+    }
+
+    def make() -> TrainState:
+        variables = initialise(config.seed)
+        if inputs.pretrained:
+            variables = transfer(variables, inputs.pretrained, inputs.targets)
+        optimizer = make_optimizer(config, model)
+        return create_state(variables, optimizer, seed=config.seed, hyper=hyper)
+
+    about = {"config": setup.as_json(config), "kind": "classify"}
+    about["tokenizers"] = {lang: t.digest for lang, t in inputs.tokenizers.items()}
+    about["label_names"] = list(inputs.corpus.label_names)
+    about["transformer"] = asdict(inputs.transformer) if inputs.transformer else None
+    batches = lambda start, count: {inputs.language: plan(start, count)}
+    return Trial(make, batches, workdir, about)
 
 
 def make_evaluate(model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel) -> Any:
-    """Accuracy and negative log-likelihood on dev."""
-    predict = make_predict(model, inputs.language, parallel)
-    dev = _rows(inputs.splits["dev"], model)
-    labels = inputs.splits["dev"]["labels"]
-    names = inputs.corpus.label_names
+    """Accuracy and negative log-likelihood on dev, of every trial."""
+    predict = make_predict(model, inputs.language, parallel, trials=True)
+    dev = rows_of(inputs.splits["dev"], model)
+    labels, names = inputs.splits["dev"]["labels"], inputs.corpus.label_names
 
-    def evaluate(params: Any, batch_stats: Any) -> dict[str, float]:
-        log_q = predict(params, batch_stats, dev)["log_q"]
+    def metrics(log_q: np.ndarray) -> dict[str, float]:
         if not np.isfinite(log_q).all():
             return {"accuracy": float("nan")}
         report = classification_report(np.exp(log_q), labels, names)
         return {name: report[name] for name in ("accuracy", "macro_f1", "nll")}
 
+    def evaluate(params: Any, batch_stats: Any) -> list[dict[str, float]]:
+        return [metrics(log_q) for log_q in predict(params, batch_stats, dev)["log_q"]]
+
     return evaluate
-
-
-# -- evidence ----------------------------------------------------------------------------------
-
-
-def summarise(
-    config: Config, inputs: Inputs, model: M1M2 | Classifier, result: Fit, parallel: Parallel
-) -> tuple[dict[str, Any], dict[str, bytes | None]]:
-    """Everything in the report, for the best parameters, and the figure of z1."""
-    best, names = jax.device_get(result.best), inputs.corpus.label_names
-    variables = {"params": best.params, "batch_stats": best.batch_stats}
-    predict = make_predict(model, inputs.language, parallel)
-    rows = {split: _rows(arrays, model) for split, arrays in inputs.splits.items()}
-    outputs = {split: predict(best.params, best.batch_stats, x) for split, x in rows.items()}
-    elbo, tables = {}, {}
-    plain = model.clone(axis_name=None)
-    if isinstance(plain, M1M2):
-        bound = make_elbo(plain, config, inputs.language, parallel)
-        for split in ("dev", "test"):
-            terms = bound(
-                best.params, best.batch_stats, _rows(inputs.splits[split], model, "targets")
-            )
-            elbo[split] = {name: float(x.mean()) for name, x in terms.items()}
-    if isinstance(plain, M1M2) and plain.decoder:
-        documents = {"input": inputs.splits["test"], "output": outputs["test"]}
-        tables["generated"] = evidence.generated_tables(
-            plain,
-            variables,
-            inputs.tokenizers[inputs.language],
-            inputs.targets,
-            inputs.splits["train"],
-            documents,
-            names,
-            seed=config.seed,
-        )
-    tables["neighbours"] = evidence.neighbour_table(
-        best.params, inputs.pretrained, inputs.tokenizers, inputs.language, inputs.splits["train"]
-    )
-    metrics = evidence.metrics_of(outputs, inputs.splits, names)
-    latents = evidence.latents_of(outputs["dev"])
-    if "proportions" in best.batch_stats:
-        latents["label_proportions"] = best.batch_stats["proportions"].tolist()
-    z1, labels = outputs["test"]["z1"][:TSNE_POINTS], inputs.splits["test"]["labels"][:TSNE_POINTS]
-    results = {
-        "kind": "classify",
-        "name": config.name,
-        "system": config.model.system,
-        "seed": config.seed,
-        "language": inputs.language,
-        "languages": list(inputs.tokenizers),
-        "encoder": encoder_of(config, inputs),
-        "label_names": list(names),
-        "config": setup.as_json(config),
-        "versions": setup.versions(),
-        "device": setup.device_name(),
-        "data": {
-            "source": inputs.corpus.source,
-            "counts": {
-                **{split: inputs.corpus.counts(split) for split in ("train", "dev", "test")},
-                "unlabelled": len(inputs.unlabelled),
-            },
-            "warnings": list(inputs.corpus.warnings),
-        },
-        "subset": asdict(inputs.subset),
-        "metrics": metrics,
-        "elbo": elbo,
-        "latents": latents,
-        "training": setup.training_summary(result, int(best.step)),
-        "parameters": setup.parameter_count(best.params),
-        "warnings": evidence.warnings_of(metrics, latents, elbo),
-        "tables": tables,
-    }
-    return results, {"tsne": tsne_scatter(z1, labels, names)}
-
-
-def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
-    """Which encoder a run has, for its results."""
-    name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
-    revision = inputs.checkpoint.revision if inputs.checkpoint else None
-    return {"name": name, "revision": revision, "trainable": config.encoder.trainable}
-
-
-def _rows(
-    arrays: Mapping[str, np.ndarray], model: M1M2 | Classifier, *more: str
-) -> dict[str, np.ndarray]:
-    """What the encoder reads of documents, and `more` where there is such a thing."""
-    names = (*model.encoder.inputs, *more)
-    return {name: arrays[name] for name in names if name in arrays}
-
-
-def make_elbo(model: M1M2, config: Config, language: str, parallel: Parallel) -> setup.Chunked:
-    """The terms of the unlabelled bound, per document, at the means of the posteriors."""
-    plain = model.clone(axis_name=None)
-    hyper = {"alpha": 0.0, "kl_weight": config.model.kl_weight}
-    hyper["reconstruction_weight"] = config.model.reconstruction_weight
-    hyper["feature_weight"] = config.model.feature_weight
-
-    def terms(params: Any, batch_stats: Any, rows: Any) -> Any:
-        groups: Any = plain.apply(
-            {"params": params, "batch_stats": batch_stats},
-            {"unlabelled": whole(rows)},
-            language=language,
-            hyper=hyper,
-            noise=no_noise,
-            train=False,
-            method="objective",
-        )
-        return groups["unlabelled"]
-
-    return setup.make_chunked(terms, parallel, chunk=128)
-
-
-# -- use ---------------------------------------------------------------------------------------
-
-
-def load_trained(workdir: Path) -> tuple[Callable[[list[str]], np.ndarray], list[str]]:
-    """A run's parameters as a function from documents to `[n, k]`, and its labels."""
-    if (workdir / baselines.ABOUT).exists():
-        return baselines.load_trained(workdir)
-    outputs, names = load_outputs(workdir)
-    return lambda texts: np.exp(outputs(texts)["log_q"]), names
-
-
-def load_outputs(
-    workdir: Path,
-) -> tuple[Callable[[list[str]], dict[str, np.ndarray]], list[str]]:
-    """A run's parameters as a function from documents to all that `predict` of its model gives.
-
-    That is log_q `[n, k]` and, of M1+M2, the posterior means z1 and z2 `[n, z]`; and its labels.
-    """
-    variables, about, folder = load_pretrained(workdir)
-    if about.get("kind") != "classify":
-        raise UserError(f"{folder}: not a classification run but {about.get('kind')!r}")
-    config: Config = ConfigDict(about["config"])
-    names = about["label_names"]
-    transformer = BertSize(**about["transformer"]) if about["transformer"] else None
-    kind = HuggingFaceTokenizer if transformer else WordTokenizer
-    tokenizers = checked_tokenizers(folder, about["tokenizers"], kind)
-    sizes = {language: t.vocab_size for language, t in tokenizers.items()}
-    model = build_model(config, sizes, np.ones(len(names)), axis_name=None, transformer=transformer)
-    predict = make_predict(model, config.data.language, Parallel())
-    rows = make_reader(config, folder, tokenizers, token_limit(config, transformer))
-    params, batch_stats = variables["params"], variables["batch_stats"]
-    return lambda texts: predict(params, batch_stats, rows(texts)), names
-
-
-def make_reader(
-    config: Config, folder: Path, tokenizers: Mapping[str, WordTokenizer], limit: int
-) -> Callable[[list[str]], dict[str, np.ndarray]]:
-    """Documents to what the encoder of a finished run reads: token ids, or features."""
-    if not config.encoder.trainable:
-        pretrained = load_pretrained(config.pretrained)[0] if config.pretrained else None
-        encode = make_featurizer(config, the_checkpoint(config), pretrained, tokenizers).encode
-        scaling = Scaling.load(folder / FEATURES) if config.encoder.checkpoint else lambda x: x
-        return lambda texts: {"features": scaling(encode(texts))}
-    tokenizer = tokenizers[config.data.language]
-
-    def read(texts: list[str]) -> dict[str, np.ndarray]:
-        ids, lengths = tokenizer.encode(texts, limit)
-        # one width, one compilation
-        return {"ids": np.pad(ids, ((0, 0), (0, limit - ids.shape[1]))), "lengths": lengths}
-
-    return read

@@ -1,6 +1,7 @@
 """From a trained classifier to the numbers, tables and figures of its report."""
 
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
+from dataclasses import asdict
 from functools import partial
 from typing import Any
 
@@ -11,18 +12,115 @@ import numpy as np
 from jaxsdgm.data.huggingface import Tokenizer
 from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.evaluation.classification import classification_report
+from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.generation import frequent_words, greedy_text, top_words
 from jaxsdgm.evaluation.latents import active_units, collapse_warnings
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
+from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.inputs import Inputs
+from jaxsdgm.experiments.outputs import make_elbo, make_predict, rows_of
+from jaxsdgm.experiments.setup import Chunked, Config
+from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.training.loop import Fit
+from jaxsdgm.training.parallel import Parallel
 
 STOP_SHARE = 0.1  # a word in more of the documents than this is left out of the word lists
 DRAWS = 2  # of z2 from its prior
 EXAMPLES = 2  # documents whose z2 is kept while y varies
+TSNE_POINTS = 600  # documents in the figure of z1
 SAMPLE_LENGTH = 30  # words of a GRU sample
 NEIGHBOUR_IDS = 5000  # neighbours come from so many most frequent words
 
 Arrays = dict[str, np.ndarray]
+
+
+def make_summarise(
+    model: M1M2 | Classifier, language: str, parallel: Parallel
+) -> Callable[[Config, Inputs, Fit], tuple[dict[str, Any], dict[str, bytes | None]]]:
+    """`summarise` for the runs of one model, compiled once."""
+    predict = make_predict(model, language, parallel)
+    bound = make_elbo(model, language, parallel) if isinstance(model, M1M2) else None
+    return partial(summarise, model.clone(axis_name=None), predict, bound)
+
+
+def summarise(
+    plain: M1M2 | Classifier,
+    predict: Chunked,
+    bound: Chunked | None,
+    config: Config,
+    inputs: Inputs,
+    result: Fit,
+) -> tuple[dict[str, Any], dict[str, bytes | None]]:
+    """Everything in the report, for the best parameters, and the figure of z1."""
+    best, names = jax.device_get(result.best), inputs.corpus.label_names
+    variables = {"params": best.params, "batch_stats": best.batch_stats}
+    rows = {split: rows_of(arrays, plain) for split, arrays in inputs.splits.items()}
+    outputs = {split: predict(best.params, best.batch_stats, x) for split, x in rows.items()}
+    elbo, tables = {}, {}
+    if bound:
+        weighted = {"params": best.params, "hyper": result.state.hyper}
+        for split in ("dev", "test"):
+            explained = rows_of(inputs.splits[split], plain, "targets")
+            terms = bound(weighted, best.batch_stats, explained)
+            elbo[split] = {name: float(x.mean()) for name, x in terms.items()}
+    if isinstance(plain, M1M2) and plain.decoder:
+        documents = {"input": inputs.splits["test"], "output": outputs["test"]}
+        tables["generated"] = generated_tables(
+            plain,
+            variables,
+            inputs.tokenizers[inputs.language],
+            inputs.targets,
+            inputs.splits["train"],
+            documents,
+            names,
+            seed=config.seed,
+        )
+    tables["neighbours"] = neighbour_table(
+        best.params, inputs.pretrained, inputs.tokenizers, inputs.language, inputs.splits["train"]
+    )
+    metrics = metrics_of(outputs, inputs.splits, names)
+    latents = latents_of(outputs["dev"])
+    if "proportions" in best.batch_stats:
+        latents["label_proportions"] = best.batch_stats["proportions"].tolist()
+    z1, labels = outputs["test"]["z1"][:TSNE_POINTS], inputs.splits["test"]["labels"][:TSNE_POINTS]
+    results = {
+        "kind": "classify",
+        "name": config.name,
+        "system": config.model.system,
+        "seed": config.seed,
+        "language": inputs.language,
+        "languages": list(inputs.tokenizers),
+        "encoder": encoder_of(config, inputs),
+        "label_names": list(names),
+        "config": setup.as_json(config),
+        "versions": setup.versions(),
+        "device": setup.device_name(),
+        "data": {
+            "source": inputs.corpus.source,
+            "counts": {
+                **{split: inputs.corpus.counts(split) for split in ("train", "dev", "test")},
+                "unlabelled": len(inputs.unlabelled),
+            },
+            "warnings": list(inputs.corpus.warnings),
+        },
+        "subset": asdict(inputs.subset),
+        "metrics": metrics,
+        "elbo": elbo,
+        "latents": latents,
+        "training": setup.training_summary(result, int(best.step)),
+        "parameters": setup.parameter_count(best.params),
+        "warnings": warnings_of(metrics, latents, elbo),
+        "tables": tables,
+    }
+    return results, {"tsne": tsne_scatter(z1, labels, names)}
+
+
+def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
+    """Which encoder a run has, for its results."""
+    name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
+    revision = inputs.checkpoint.revision if inputs.checkpoint else None
+    return {"name": name, "revision": revision, "trainable": config.encoder.trainable}
 
 
 def metrics_of(

@@ -1,7 +1,7 @@
 """What a classification run reads: corpus, labelled subset, vocabularies, pretrained values."""
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,7 @@ from jaxsdgm.weights.huggingface import Checkpoint, load_weights, read_size
 
 #: tokens of a document that the selected targets are taken from, however few the encoder reads
 TARGET_LENGTH = 400
+FEATURES = "features.npz"  # of a workdir: the scaling of a frozen encoder's vectors
 
 
 @dataclass(frozen=True)
@@ -84,6 +85,13 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
         transformer,
         scaling,
     )
+
+
+def redraw(inputs: Inputs, config: Config) -> Inputs:
+    """The same corpus with the labelled subset of another config."""
+    subset = draw_subset(config, inputs.corpus)
+    unlabelled = np.setdiff1d(np.arange(len(inputs.splits["train"]["ids"])), subset.indices)
+    return replace(inputs, subset=subset, unlabelled=unlabelled)
 
 
 def read_splits(

@@ -1,5 +1,6 @@
 """Pretraining of NXVAE on two languages' sentences that need not be parallel (spec §4)."""
 
+from collections.abc import Callable, Mapping
 from functools import partial
 from itertools import chain
 from pathlib import Path
@@ -22,11 +23,12 @@ from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.nxvae import NXVAE
 from jaxsdgm.models.terms import no_noise, whole
 from jaxsdgm.training import schedules
-from jaxsdgm.training.loop import Fit, Schedule, Task, fit
+from jaxsdgm.training.loop import Fit, Schedule, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.progress import log
-from jaxsdgm.training.state import adam, create_state, reference_adversarial_adam
+from jaxsdgm.training.state import TrainState, adam, create_state, reference_adversarial_adam
 from jaxsdgm.training.step import make_run, make_step
+from jaxsdgm.training.trials import Plan, Task, Trial
 
 Encoded = dict[str, dict[str, np.ndarray]]  # {language: {"ids": [n, t], "lengths": [n]}}
 
@@ -48,16 +50,14 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     parallel = Parallel(config.parallel)
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
     model = build(config, sizes, axis_name=parallel.axis_name)
-    task, state = make_task(config, model, data, dev, parallel)
+    task, make, plan = make_task(config, model, data, dev, parallel)
     about = {"config": setup.as_json(config), "kind": "pretrain"}
     about["tokenizers"] = {language: t.digest for language, t in tokenizers.items()}
-    result = fit(
+    (result,) = fit(
         task,
-        state,
+        [Trial(make, plan, workdir, about)],
         schedule=Schedule(**config.training),
         parallel=parallel,
-        workdir=workdir,
-        about=about,
         tensorboard=config.tensorboard,
     )
     results = summarise(config, result, tokenizers, train, dev, model, parallel)
@@ -169,8 +169,8 @@ def make_task(
     data: dict[str, dict[str, dict[str, np.ndarray]]],
     dev: Encoded,
     parallel: Parallel,
-) -> tuple[Task, Any]:
-    """The scan, the data and the evaluation of a pretraining run, and its first state."""
+) -> tuple[Task, Callable[[], TrainState], Plan]:
+    """The scan, the data and the evaluation of a pretraining run, its first state and its plan."""
     if config.model.kl.kind not in KL_KINDS:
         kinds = ", ".join(KL_KINDS)
         raise UserError(f"config.model.kl.kind is {config.model.kl.kind!r}; use one of {kinds}")
@@ -179,10 +179,18 @@ def make_task(
     hyper = {"learning_rate": config.learning_rate, "kl_weight": weight, "kl_target": 0.0}
     hyper["document_weight"] = config.model.document_weight
     dummy = {"ids": np.ones((2, 2), np.int32), "lengths": np.full(2, 2, np.int32)}
-    variables = jax.jit(partial(model.clone(axis_name=None).init, method="initialise"))(
-        jax.random.key(config.seed), dummy
-    )
-    state = create_state(variables, optimizer, seed=config.seed, hyper=hyper)
+    init = jax.jit(partial(model.clone(axis_name=None).init, method="initialise"))
+
+    def make() -> TrainState:
+        variables = init(jax.random.key(config.seed), dummy)
+        return create_state(variables, optimizer, seed=config.seed, hyper=hyper)
+
+    def plan(start: int, count: int) -> Any:
+        return {
+            language: {k: rows for plan in of_one for k, rows in plan(start, count).items()}
+            for language, of_one in plans.items()
+        }
+
     plans = {
         language: make_plans(config, i, groups, len(parallel.devices))
         for i, (language, groups) in enumerate(data.items())
@@ -198,15 +206,11 @@ def make_task(
         "pretrain",
         make_run(step),
         data=data,
-        plan=lambda start, count: {
-            language: {k: rows for plan in of_one for k, rows in plan(start, count).items()}
-            for language, of_one in plans.items()
-        },
         evaluate=make_evaluate(model, dev, weight, parallel),
         score="reconstruction",
         maximise=False,
     )
-    return task, state
+    return task, make, plan
 
 
 def make_plans(
@@ -239,22 +243,28 @@ def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel)
         return groups["sentences"]
 
     run = {
-        language: setup.make_chunked(partial(terms, language), parallel, chunk=400)
+        language: setup.make_chunked(partial(terms, language), parallel, chunk=400, trials=True)
         for language in dev
     }
 
-    def evaluate(params: Any, batch_stats: Any) -> dict[str, float]:
-        values = {lang: run[lang](params, batch_stats, rows) for lang, rows in dev.items()}
-        means = {
-            f"{name}/{lang}": float(x.mean()) for lang, t in values.items() for name, x in t.items()
-        }
-        names = next(iter(values.values()))
-        overall = {
-            name: float(np.concatenate([v[name] for v in values.values()]).mean()) for name in names
-        }
-        return {**overall, **means}
+    def evaluate(params: Any, batch_stats: Any) -> list[dict[str, float]]:
+        found = {lang: run[lang](params, batch_stats, rows) for lang, rows in dev.items()}
+        n = len(jax.tree.leaves(params)[0])
+        return [_means(jax.tree.map(lambda x, i=i: x[i], found)) for i in range(n)]
 
     return evaluate
+
+
+def _means(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, float]:
+    """Of every term `[n]` of every language, and over all sentences."""
+    means = {
+        f"{name}/{lang}": float(x.mean()) for lang, t in values.items() for name, x in t.items()
+    }
+    names = next(iter(values.values()))
+    overall = {
+        name: float(np.concatenate([v[name] for v in values.values()]).mean()) for name in names
+    }
+    return {**overall, **means}
 
 
 def summarise(
@@ -269,7 +279,8 @@ def summarise(
     """Everything in the report, for the best parameters."""
     best = jax.device_get(result.best)
     weight = float(result.state.hyper["kl_weight"])
-    metrics = make_evaluate(model, dev, weight, parallel)(best.params, best.batch_stats)
+    alone = jax.tree.map(lambda x: x[None], (best.params, best.batch_stats))
+    (metrics,) = make_evaluate(model, dev, weight, parallel)(*alone)
     means = posterior_means(model, dev, best, parallel)
     active = {"z1": active_units(means)}
     tables = {

@@ -3,7 +3,7 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -139,7 +139,13 @@ def training_summary(result: Fit, best_step: int) -> dict[str, Any]:
         "examples_per_second": round(result.examples / busy, 1),
         "compile_seconds": round(result.compile_seconds, 1),
         "stopped": result.stopped,
+        "side_by_side": result.trials,
     }
+
+
+def spread(values: Sequence[float]) -> dict[str, Any]:
+    """Mean and (population) standard deviation of numbers, and these."""
+    return {"mean": float(np.mean(values)), "std": float(np.std(values)), "runs": list(values)}
 
 
 def make_objective(model: Any) -> Any:
@@ -174,21 +180,30 @@ Chunked = Callable[[Any, Any, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
 
 
 def make_chunked(
-    function: Callable[..., dict[str, jax.Array]], parallel: Parallel, *, chunk: int
+    function: Callable[..., dict[str, jax.Array]],
+    parallel: Parallel,
+    *,
+    chunk: int,
+    trials: bool = False,
 ) -> Chunked:
     """`function(params, batch_stats, rows)` over any number of rows, `chunk` at a time.
 
     Rows are {name: [n, ...]}; they are filled up to whole chunks, spread over the devices, and the
-    answers `[n, ...]` come back to the host.
+    answers `[n, ...]` come back to the host. With `trials` the parameters are `[T, ...]` and the
+    answers `[T, n, ...]`.
     """
     n_devices = len(parallel.devices)
     chunk = -(-chunk // n_devices) * n_devices
 
-    @jax.jit
     def over_chunks(params: Any, batch_stats: Any, rows: Any) -> Any:
         return jax.lax.map(lambda part: function(params, batch_stats, part), rows)
 
+    compiled = jax.jit(parallel.over_trials(over_chunks, (0, 0, None)))
+    first = (lambda x: x) if trials else (lambda x: x[0])
+
     def run(params: Any, batch_stats: Any, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
+        if not trials:
+            params, batch_stats = jax.tree.map(lambda x: x[None], (params, batch_stats))
         n = len(next(iter(rows.values())))
         # lengths of fillers are 1: a recurrence has no state after zero steps
         fill = {name: np.ones if name == "lengths" else np.zeros for name in rows}
@@ -199,8 +214,10 @@ def make_chunked(
             )
             for name, x in rows.items()
         }
-        padded = jax.device_put(padded, parallel.sharded)
-        answers = jax.device_get(over_chunks(params, batch_stats, padded))
-        return {name: x.reshape(-1, *x.shape[2:])[:n] for name, x in answers.items()}
+        spread = parallel.spreads(len(jax.tree.leaves(params)[0]))
+        padded = jax.device_put(padded, parallel.replicated if spread else parallel.by_row)
+        answers = jax.device_get(compiled(params, batch_stats, padded))  # T chunks chunk ...
+        joined = {k: x.reshape(len(x), -1, *x.shape[3:])[:, :n] for k, x in answers.items()}
+        return {name: first(x) for name, x in joined.items()}
 
     return run

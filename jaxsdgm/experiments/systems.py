@@ -1,6 +1,6 @@
 """From a config to M1+M2 or a supervised twin, and what it takes over from an NXVAE."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -106,12 +106,12 @@ def build_encoder(
     return TextEncoder(sizes, **setup.encoder_config(config), dtype=dtype)
 
 
-def initialise(config: Config, model: nn.Module, inputs: Inputs) -> Any:
-    """Fresh variables, every parameter touched."""
+def make_initialise(model: nn.Module, inputs: Inputs) -> Callable[[int], Any]:
+    """A function from a seed to fresh variables, every parameter touched."""
     some = {name: x[:2] for name, x in inputs.splits["train"].items() if name != "labels"}
     plain = model.clone(axis_name=None)
-    init = partial(plain.init, method="initialise", languages=(inputs.language,))
-    return jax.jit(init)(jax.random.key(config.seed), some)
+    init = jax.jit(partial(plain.init, method="initialise", languages=(inputs.language,)))
+    return lambda seed: init(jax.random.key(seed), some)
 
 
 def transfer(variables: Any, pretrained: Any, targets: TargetWords | None) -> Any:

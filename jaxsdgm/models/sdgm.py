@@ -43,8 +43,9 @@ class M1M2(nn.Module):
     `decoder` is "bow" or "gru"; with None the model is the layer-wise M1+M2 (spec §6.6), whose
     encoder is frozen and whose data are samples of z1.
     p(y) is `label_proportions` (uniform where empty). With `estimate_proportions` the unlabelled
-    documents may have others, pi: these follow the mean of q(y | x), and each document's bound
-    counts sum_y q(y | x) p(y) / pi(y) times, as if they had been drawn with p(y).
+    documents may have others, pi: a document's bound then counts p(x) / p_pi(x) =
+    1 / sum_y q(y | x) pi(y) / p(y) times, as if it had been drawn with p(y), and pi follows the
+    mean of q_pi(y | x), q(y | x) pi(y) / p(y) normalised (EM of Saerens et al. 2002).
     A bag of words whose table is not as wide as z1 reads z1 through a linear map. `head` are fields
     of all Gaussian heads. `feature_dropout` is on the document vector h. q(y | z1) is linear where
     `classifier_hidden` is 0.
@@ -323,23 +324,19 @@ class M1M2(nn.Module):
         terms |= self.nll(z1, rows, language=language)
         loss = bound + _weighted_nll(terms, hyper) + terms["kl_y"]
         if train and self.estimate_proportions:
-            loss *= self._importance(log_q)
-            self._move_proportions(log_q, rows["mask"])
+            loss *= self._importance(log_q, rows["mask"])
         return {**terms, "loss": loss}
 
-    def _importance(self, log_q: Array) -> Array:
-        """sum_y q(y | x) p(y) / pi(y), `[b]`, a constant; its mean is 1 once pi is right."""
-        pi = jnp.maximum(self.proportions.value, SMALLEST_PROPORTION)
-        return jax.lax.stop_gradient((jnp.exp(log_q + self.log_p_y()) / pi).sum(-1))
-
-    def _move_proportions(self, log_q: Array, mask: Array) -> None:
-        """pi moves towards the mean of q(y | x): the M step of expectation maximisation."""
-        if self.is_initializing():
-            return
-        mean = jax.vmap(lambda q: masked_mean(q, mask, self.axis_name), 1)(jnp.exp(log_q))
-        mean = jax.lax.stop_gradient(mean).astype(self.proportions.value.dtype)
-        old = self.proportions.value
-        self.proportions.value = (1 - MOMENTUM) * old + MOMENTUM * mean
+    def _importance(self, log_q: Array, mask: Array) -> Array:
+        """p(x) / p_pi(x), `[b]`, a constant whose mean is 1 once pi is right; then moves pi."""
+        log_q, old = jax.lax.stop_gradient(log_q), self.proportions.value
+        ratio = jnp.log(jnp.maximum(old, SMALLEST_PROPORTION)) - self.log_p_y()
+        log_evidence = jax.nn.logsumexp(log_q + ratio, axis=-1)  # b
+        if not self.is_initializing():
+            q = jnp.exp(log_q + ratio - log_evidence[:, None])  # b k, given pi
+            mean = jax.vmap(lambda x: masked_mean(x, mask, self.axis_name), 1)(q)
+            self.proportions.value = (1 - MOMENTUM) * old + MOMENTUM * mean.astype(old.dtype)
+        return jnp.exp(-log_evidence)
 
     # -- what is read off a trained model ---------------------------------------------------------
 

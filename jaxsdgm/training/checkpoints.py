@@ -30,8 +30,14 @@ class Checkpoints:
         about = ocp.args.JsonSave({**self.about, **notes})
         self.manager.save(step, args=ocp.args.Composite(state=state, about=about))
 
-    def restore(self, like: Any) -> tuple[Any, dict[str, Any]] | None:
-        """The newest checkpoint as the pytree `like` and its JSON, or None where there is none."""
+    def restore(self, like: Any, at_most: int | None = None) -> tuple[Any, dict[str, Any]] | None:
+        """The newest checkpoint as the pytree `like` and its JSON, or None where there is none.
+
+        Those of steps beyond `at_most` are deleted first.
+        """
+        for newer in self.manager.all_steps():
+            if at_most is not None and newer > at_most:
+                self.manager.delete(newer)
         step = self.manager.latest_step()
         if step is None:
             return None

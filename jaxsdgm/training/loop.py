@@ -1,16 +1,14 @@
-"""The loop round the scans: evaluate, keep the best, stop early, save, resume."""
+"""The loop round the scans: evaluate, keep the best, stop early, save, resume; trial by trial."""
 
 import math
 import time
-from collections.abc import Callable, Mapping
-from contextlib import closing
+from collections.abc import Mapping, Sequence
+from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
-from pathlib import Path
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 
 from jaxsdgm.errors import UserError
@@ -18,6 +16,7 @@ from jaxsdgm.training.checkpoints import Checkpoints
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.progress import MetricsWriter, Progress, log
 from jaxsdgm.training.state import Best, TrainState, compare, nothing_yet
+from jaxsdgm.training.trials import Program, Task, Trial, Window
 
 
 @dataclass(frozen=True)
@@ -46,22 +45,17 @@ class Schedule:
         return -(-self.max_steps // self.eval_every) * self.eval_every
 
 
-@dataclass(frozen=True)
-class Task:
-    """What is trained, as pure functions over arrays; see `fit`."""
-
-    name: str
-    run: Callable[..., Any]  # make_run's scan
-    data: Any  # {phase: {group: {name: [n, ...]}}}
-    plan: Callable[[int, int], Any]  # (start, count) -> {phase: {group: rows}}
-    evaluate: Callable[[Any, Any], dict[str, float]]  # (params, batch_stats) -> dev metrics
-    score: str  # the dev metric that selects
-    maximise: bool
+#: how a run ends that went well; any other reason is a message
+ENDS = ("end", "patience")
 
 
 @dataclass
 class Fit:
-    """How a run went; times and counts are those of all attempts, resumed ones too."""
+    """How a run went; times and counts are those of all attempts, resumed ones too.
+
+    `stopped` is one of ENDS, or why the run could not go on. Seconds are those of the program,
+    which trained `trials` runs in the same time.
+    """
 
     state: TrainState
     best: Best
@@ -70,116 +64,170 @@ class Fit:
     seconds: float
     compile_seconds: float
     examples: int
+    trials: int
+
+    @property
+    def ended_well(self) -> bool:
+        return self.stopped in ENDS
 
 
 def fit(
     task: Task,
-    state: TrainState,
+    trials: Sequence[Trial],
     *,
     schedule: Schedule,
     parallel: Parallel,
-    workdir: Path,
-    about: dict[str, Any],
     tensorboard: bool = False,
-) -> Fit:
-    """Trains until `schedule` says so, resuming from the newest checkpoint in `workdir`.
+) -> list[Fit]:
+    """Trains all trials side by side, each until `schedule` says so, from their checkpoints.
 
-    The run ends in the same bits however often it was interrupted. A value that is not finite
-    raises UserError, names the step and the term, and leaves the last good checkpoint.
+    A run ends in the same bits however often it was interrupted. Trials that have ended are taken
+    out of the program whenever half of those in it have. A value that is not finite ends its trial
+    and leaves the last good checkpoint; where all trials end so, UserError names step and term.
     """
-    # closed on errors too: at exit, a write that goes on in the background would be lost
-    with closing(Checkpoints(workdir, about)) as checkpoints:
-        return _train(
-            task,
-            state,
-            checkpoints,
-            schedule=schedule,
-            parallel=parallel,
-            workdir=workdir,
-            tensorboard=tensorboard,
-        )
+    with ExitStack() as stack:
+        runs = []
+        for trial in trials:
+            checkpoints = Checkpoints(trial.workdir, trial.about)
+            # closed on errors too: at exit, a write that goes on in the background would be lost
+            runs.append(_Run(task, trial, stack.enter_context(closing(checkpoints))))
+        _train(task, _aligned(task, runs), schedule, parallel, tensorboard)
+    fits = [Fit(**run.tree, trials=len(runs), **run.notes) for run in runs]
+    bad = [(trial.workdir, f.stopped) for trial, f in zip(trials, fits, strict=True)]
+    bad = [(workdir, reason) for workdir, reason in bad if reason not in ENDS]
+    if len(bad) == len(fits):
+        raise UserError(bad[0][1])
+    for workdir, reason in bad:
+        log.warning("%s: %s", workdir, reason)
+    return fits
+
+
+class _Run:
+    """The bookkeeping of a trial; `tree` is None while the trial is in the program."""
+
+    tree: Any
+    writer: MetricsWriter
+
+    def __init__(self, task: Task, trial: Trial, checkpoints: Checkpoints) -> None:
+        self.task, self.trial, self.checkpoints = task, trial, checkpoints
+        self.restore()
+
+    def restore(self, at_most: int | None = None) -> None:
+        """The newest checkpoint, of a step of `at_most`, or the beginning where there is none."""
+        state = self.trial.make()
+        self.tree = {"state": state, "best": nothing_yet(state, maximise=self.task.maximise)}
+        self.notes: dict[str, Any] = {"step": 0, "stopped": "", "examples": 0}
+        self.notes |= {"seconds": 0.0, "compile_seconds": 0.0}
+        if restored := self.checkpoints.restore(self.tree, at_most):
+            self.tree = restored[0]
+            self.notes = {key: restored[1][key] for key in self.notes}
+        self.saved = self.notes["step"]
+
+    def start(self, tensorboard: bool) -> Any:
+        """Opens what is written while it trains, and gives the tree away."""
+        step, self.before = self.notes["step"], self.notes["seconds"]
+        self.writer = MetricsWriter(self.trial.workdir, resume_step=step, tensorboard=tensorboard)
+        tree, self.tree = self.tree, None
+        return tree
+
+    def record(self, window: Window, step: int, seconds: float) -> list[dict[str, Any]]:
+        """Notes and writes what a window brought: one row, or none where it cannot be used."""
+        self.notes["stopped"] = _problem(window, self.notes["step"], step, self.saved)
+        if self.notes["stopped"]:
+            return []
+        self.notes |= {"step": step, "seconds": self.before + seconds}
+        self.notes["examples"] += window.examples
+        self.notes["compile_seconds"] += window.compiling
+        row = {"step": step, "seconds": round(self.notes["seconds"], 3)}
+        row["examples_per_second"] = round(window.examples / window.training, 1)
+        row.update(_means(window.history))
+        row.update({f"dev/{key}": value for key, value in window.metrics.items()})
+        self.writer.write(row)
+        return [{**row, "best": window.best}]
+
+    def save(self, tree: Any) -> None:
+        """Starts writing a checkpoint."""
+        self.checkpoints.save(self.notes["step"], tree, self.notes)
+        self.saved = self.notes["step"]
+
+    def end(self, reason: str, tree: Any) -> None:
+        """Takes the tree back; it is saved where the run went well."""
+        self.notes["stopped"], self.tree = reason, tree
+        if reason in ENDS:
+            self.save(tree)
+
+
+def _aligned(task: Task, runs: Sequence[_Run]) -> list[_Run]:
+    """The runs that go on, all brought to the newest step that each of them has.
+
+    They differ where the program was stopped between the saves of two trials.
+    """
+    going = [run for run in runs if not run.notes["stopped"]]
+    start = min((run.notes["step"] for run in going), default=0)
+    for run in going:
+        if run.notes["step"] > start:
+            run.restore(start)
+    if start:
+        log.info("%s: resumed from step %d", task.name, start)
+    return going
 
 
 def _train(
-    task: Task,
-    state: TrainState,
-    checkpoints: Checkpoints,
-    *,
-    schedule: Schedule,
-    parallel: Parallel,
-    workdir: Path,
-    tensorboard: bool,
-) -> Fit:
-    best = nothing_yet(state, maximise=task.maximise)
-    notes = {"step": 0, "examples": 0, "seconds": 0.0, "compile_seconds": 0.0}
-    if restored := checkpoints.restore({"state": state, "best": best}):
-        state, best = restored[0]["state"], restored[0]["best"]
-        notes = {key: restored[1][key] for key in notes}
-        log.info("%s: resumed from step %d", task.name, notes["step"])
-    state, best, data = parallel.replicate((state, best, task.data))
-    writer = MetricsWriter(workdir, resume_step=notes["step"], tensorboard=tensorboard)
+    task: Task, runs: Sequence[_Run], schedule: Schedule, parallel: Parallel, tensorboard: bool
+) -> None:
+    """Trains runs that stand at the same step until each has ended and has its tree back."""
+    if not runs:
+        return
     min_delta = -math.inf if schedule.select == "last" else schedule.min_delta  # always better
-    better = jax.jit(
-        partial(compare, maximise=task.maximise, min_delta=min_delta), donate_argnums=0
-    )
-    progress = Progress(task.name, schedule.last_step)
-    compiled, stopped, saved = None, "end", notes["step"]
-    clock = _Clock(notes["seconds"])
-    while notes["step"] < schedule.last_step:
-        if schedule.patience and int(best.failures) >= schedule.patience:
-            stopped = "patience"
-            break
-        start, count = notes["step"], schedule.eval_every
-        plan = task.plan(start, count)
-        batches = parallel.lay_out(plan)
-        if compiled is None:
-            before = time.monotonic()
-            compiled = parallel.compile(task.run, state, data, batches)
-            notes["compile_seconds"] += time.monotonic() - before
-        before = time.monotonic()
-        state, history = compiled(state, data, batches)
-        history = jax.device_get(history)
-        _check_history(history, start, saved)
-        examples = _examples(plan)
-        rate = examples / (time.monotonic() - before)
-        metrics = task.evaluate(state.params, state.batch_stats)
-        _check_finite(metrics, f"after step {start + count}: dev", saved)
-        best = better(best, state, jnp.asarray(metrics[task.score], jnp.float32))
-        notes.update(step=start + count, examples=notes["examples"] + examples)
-        notes["seconds"] = clock.total()
-        row = {"step": notes["step"], "seconds": round(notes["seconds"], 3)}
-        row.update({"examples_per_second": round(rate, 1), **_means(history)})
-        writer.write({**row, **{f"dev/{key}": value for key, value in metrics.items()}})
-        progress.report(notes["step"], rate, _message(row, metrics, task.score, float(best.score)))
-        if clock.since_save() >= schedule.checkpoint_seconds:
-            checkpoints.save(notes["step"], {"state": state, "best": best}, notes)
-            saved = notes["step"]
-            clock.saved()
-    if saved != notes["step"]:
-        checkpoints.save(notes["step"], {"state": state, "best": best}, notes)
-    return Fit(state, best, stopped=stopped, **notes)
+    better = jax.vmap(partial(compare, maximise=task.maximise, min_delta=min_delta))
+    active, step = dict(enumerate(runs)), runs[0].notes["step"]
+    plans = {i: run.trial.plan for i, run in active.items()}
+    trees = {i: run.start(tensorboard) for i, run in active.items()}
+    program = Program(task, plans, trees, parallel, jax.jit(better, donate_argnums=0))
+    progress, clock = Progress(task.name, schedule.last_step), _Clock()
+    while active:
+        windows = program.advance(step, schedule.eval_every)
+        step += schedule.eval_every
+        due = clock.due(schedule.checkpoint_seconds)
+        seconds, rows = clock.total(), []
+        for i, run in active.items():
+            rows += run.record(windows[i], step, seconds)
+        if rows:
+            rate = sum(row["examples_per_second"] for row in rows)
+            progress.report(step, rate, _message(rows, task.score))
+        for i, run in list(active.items()):
+            reason = run.notes["stopped"] or _end(schedule, step, windows[i].failures)
+            if reason:
+                run.end(reason, program.tree_of(i))
+                del active[i]
+            elif due:
+                run.save(program.tree_of(i))
+        if active:
+            program.shrink(list(active))
+
+
+def _end(schedule: Schedule, step: int, failures: int) -> str:
+    """One of ENDS, or nothing."""
+    if step >= schedule.last_step:
+        return "end"
+    return "patience" if 0 < schedule.patience <= failures else ""
 
 
 class _Clock:
-    """Seconds of all attempts, and since the last save."""
+    """Seconds since the beginning, and since the last save."""
 
-    def __init__(self, before: float) -> None:
-        self.before, self.started = before, time.monotonic()
-        self.last = self.started
+    def __init__(self) -> None:
+        self.started = self.saved = time.monotonic()
 
     def total(self) -> float:
-        return self.before + time.monotonic() - self.started
+        return time.monotonic() - self.started
 
-    def since_save(self) -> float:
-        return time.monotonic() - self.last
-
-    def saved(self) -> None:
-        self.last = time.monotonic()
-
-
-def _examples(plan: Any) -> int:
-    """Documents in a plan, fillers left out."""
-    return sum(int(rows["mask"].sum()) for groups in plan.values() for rows in groups.values())
+    def due(self, seconds: float) -> bool:
+        """Whether so many have passed since this was last so."""
+        now = time.monotonic()
+        due = now - self.saved >= seconds
+        self.saved = now if due else self.saved
+        return due
 
 
 def _means(history: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, float]:
@@ -190,30 +238,31 @@ def _means(history: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, float]:
     return {**means, "train/loss": float(np.mean(losses))}
 
 
-def _message(row: dict[str, Any], metrics: dict[str, float], score: str, best: float) -> str:
-    loss = f"loss {row['train/loss']:.4g}"
-    return f"{loss} | dev {score} {metrics[score]:.4g} (best {best:.4g})"
+def _message(rows: Sequence[Mapping[str, float]], score: str) -> str:
+    """Loss, score and best score, as means over the trials that train."""
+    mean = lambda name: float(np.mean([row[name] for row in rows]))
+    many = f"{len(rows)} trials, " if len(rows) > 1 else ""
+    found = f"dev {score} {mean(f'dev/{score}'):.4g} (best {mean('best'):.4g})"
+    return f"{many}loss {mean('train/loss'):.4g} | {found}"
 
 
-def _check_history(history: Any, start: int, saved: int) -> None:
-    """Names the first step, and its first term, that is not finite."""
+def _problem(window: Window, start: int, end: int, saved: int) -> str:
+    """Names the first step, and its first term, that is not finite; nothing if all are."""
     bad = [
         (int(np.flatnonzero(~np.isfinite(values))[0]), name == "loss", name, values)
-        for terms in history.values()
+        for terms in window.history.values()
         for name, values in terms.items()
         if not np.isfinite(values).all()
     ]
     if bad:
         at, _, name, values = min(bad, key=lambda entry: entry[:2])
-        _stop(f"step {start + at}: {name} is {values[at]}", saved)
-
-
-def _check_finite(metrics: dict[str, float], place: str, saved: int) -> None:
-    for name, value in metrics.items():
+        return _stopped(f"step {start + at}: {name} is {values[at]}", saved)
+    for name, value in window.metrics.items():
         if not math.isfinite(value):
-            _stop(f"{place} {name} is {value}", saved)
+            return _stopped(f"after step {end}: dev {name} is {value}", saved)
+    return ""
 
 
-def _stop(what: str, saved: int) -> None:
+def _stopped(where: str, saved: int) -> str:
     kept = f"the checkpoint of step {saved} is kept" if saved else "no checkpoint was due yet"
-    raise UserError(f"training stopped at {what}; {kept}; try a lower config.learning_rate")
+    return f"training stopped at {where}; {kept}; try a lower config.learning_rate"

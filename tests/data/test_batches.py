@@ -43,6 +43,22 @@ def test_a_fixed_number_goes_round_and_round():
     assert sorted(seen[:50]) == sorted(seen[50:]) == list(range(50))
 
 
+def test_further_documents_have_a_share_of_every_step():
+    fields = {"unlabelled_size": 9, "further": np.arange(200, 260), "further_share": 1 / 3}
+    batches = rows(plan(**fields)(0, 20), "unlabelled")
+    assert [sum(i >= 200 for i in batch) for batch in batches] == [3] * 20
+    seen = [i for batch in batches for i in batch if i >= 200]
+    assert sorted(seen) == list(range(200, 260))
+    alone = rows(plan(unlabelled_size=6)(0, 20), "unlabelled")
+    assert [[i for i in batch if i < 200] for batch in batches] == alone
+    few = rows(plan(**{**fields, "further": np.arange(200, 205)})(0, 5), "unlabelled")
+    assert [sum(i >= 200 for i in batch) for batch in few] == [1] * 5  # 9 of 55 documents
+    only = rows(plan(**fields, unlabelled=np.arange(0))(0, 2), "unlabelled")
+    assert all(i >= 200 for batch in only for i in batch)
+    of_pass = rows(plan(further=np.arange(200, 210))(0, 2), "unlabelled")
+    assert sorted(sum(of_pass, [])) == [*range(50), *range(200, 210)]
+
+
 @pytest.mark.parametrize("unlabelled_size", [0, 20])
 def test_a_plan_depends_on_the_step_alone(unlabelled_size):
     make = plan(unlabelled_size=unlabelled_size)

@@ -18,7 +18,7 @@ from jaxsdgm.data.documents import Corpus, Documents
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import Subset, stratified_subset
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments import baselines, classify
+from jaxsdgm.experiments import baselines, classify, trained
 
 DEBIAN = Path(__file__).resolve().parents[2].parent / "shared" / "data" / "debian"
 
@@ -143,7 +143,7 @@ def test_a_run_like_any_other(tmp_path, system, unlabelled):
     assert "scikit-learn" in results["versions"]
     assert "</html>" in (tmp_path / "report.html").read_text()
     assert classify.run(made, tmp_path) == results  # returned, not fitted again
-    function, names = classify.load_trained(tmp_path)
+    function, names = trained.load_trained(tmp_path)
     texts = generated().splits["test"].texts
     found = list(predict.predictions(texts, function, names))
     gold = [names[i] for i in generated().splits["test"].labels]  # pyright: ignore
@@ -171,4 +171,4 @@ def test_damaged_files(tmp_path):
     for damage in (path.read_bytes()[:100], b""):
         path.write_bytes(damage)
         with pytest.raises(UserError, match=r"baseline\.npz: cannot be read .*fit again"):
-            classify.load_trained(tmp_path)
+            trained.load_trained(tmp_path)

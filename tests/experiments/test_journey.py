@@ -9,7 +9,7 @@ from jaxsdgm import predict
 from jaxsdgm.data import debian
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, stages
-from jaxsdgm.experiments.classify import load_trained
+from jaxsdgm.experiments.trained import load_trained
 from tests.experiments import tiny_quickstart
 
 TIMES = ("seconds", "examples_per_second", "compile_seconds")

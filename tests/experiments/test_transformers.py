@@ -10,7 +10,7 @@ from configs import debian_e5, mldoc_mbert
 from jaxsdgm import export
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, features
-from jaxsdgm.experiments.classify import load_trained
+from jaxsdgm.experiments.trained import load_trained
 from jaxsdgm.weights.huggingface import load_weights, read_size
 from tests.experiments import tiny_checkpoint
 

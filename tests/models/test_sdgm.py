@@ -179,7 +179,7 @@ def test_the_bound_is_its_formula_with_a_loop_over_labels(group):
     np.testing.assert_allclose(found, expected, rtol=1e-5)
 
 
-def test_estimated_proportions_weigh_documents_and_move_to_the_mean_of_q():
+def test_estimated_proportions_weigh_documents_and_move_by_em():
     model, variables, (_, groups, _, _) = plain()
     model = model.clone(estimate_proportions=True)
     pi = jnp.array([0.7, 0.2, 0.1])
@@ -187,11 +187,12 @@ def test_estimated_proportions_weigh_documents_and_move_to_the_mean_of_q():
     loss = jax.jit(loss_of(model, variables, BATCH))
     _, (estimated, stats) = loss(variables["params"])
     q = q_of(model, variables)
-    weight = (q / (K * pi)).sum(-1)
+    joint = q * K * pi
+    weight = 1 / joint.sum(-1)
     fixed = groups["unlabelled"]["loss"]
     np.testing.assert_allclose(estimated["unlabelled"]["loss"], weight * fixed, rtol=1e-4)
     moved = (stats["proportions"] - (1 - MOMENTUM) * pi) / MOMENTUM
-    np.testing.assert_allclose(moved, q.mean(0), rtol=1e-4)
+    np.testing.assert_allclose(moved, (weight[:, None] * joint).mean(0), rtol=1e-4)
 
 
 def q_of(model, variables):

@@ -11,10 +11,11 @@ import pytest
 
 from jaxsdgm.errors import UserError
 from jaxsdgm.models.terms import masked_mean
-from jaxsdgm.training.loop import Schedule, Task, fit
+from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.state import adam, create_state
 from jaxsdgm.training.step import make_run, make_step
+from jaxsdgm.training.trials import Task, Trial
 from tests.training import tiny
 
 ROWS = 4  # of a step of the toy task
@@ -58,26 +59,38 @@ def toy_plan(start, count):
 def toy(**fields):
     """A task that compiles in no time, and its first state; `fields` replace parts of the task."""
     optimizer = adam()
-    params = {"params": {"w": np.ones(3, np.float32)}}
-    state = create_state(params, optimizer, seed=0, hyper={"learning_rate": 0.1})
     task = Task(
         "toy",
         make_run(make_step(toy_objective, optimizer)),
         data={"en": {"all": toy_data()}},
-        plan=toy_plan,
-        evaluate=lambda params, stats: {"accuracy": -float((params["w"] ** 2).sum())},
+        evaluate=lambda params, stats: [{"accuracy": -float((w**2).sum())} for w in params["w"]],
         score="accuracy",
         maximise=True,
     )
-    return dataclasses.replace(task, **fields), state
+    return dataclasses.replace(task, **fields), toy_trial()
 
 
-def run(workdir, task_and_state, parallel=None, **schedule):
-    task, state = task_and_state
-    workdir.mkdir(exist_ok=True)
+def toy_trial(seed=0, rate=0.1, start=1.0):
+    def make():
+        params = {"params": {"w": np.full(3, start, np.float32)}}
+        return create_state(params, adam(), seed=seed, hyper={"learning_rate": rate})
+
+    return Trial(make, toy_plan, None, {})
+
+
+def run(workdir, task_and_trial, parallel=None, **schedule):
+    task, trial = task_and_trial
+    (result,) = run_all({workdir: trial}, task, parallel, **schedule)
+    return result
+
+
+def run_all(trials, task, parallel=None, **schedule):
+    for workdir in trials:
+        workdir.mkdir(exist_ok=True, parents=True)
+    trials = [dataclasses.replace(trial, workdir=workdir) for workdir, trial in trials.items()]
     plan = {"max_steps": 8, "eval_every": 2, "checkpoint_seconds": 0.0, **schedule}
     parallel = parallel or Parallel(devices=jax.local_devices()[:1])
-    return fit(task, state, schedule=Schedule(**plan), parallel=parallel, workdir=workdir, about={})
+    return fit(task, trials, schedule=Schedule(**plan), parallel=parallel)
 
 
 def rows(workdir):
@@ -89,7 +102,7 @@ def rows(workdir):
 def scores(*values):
     """An evaluation that gives these accuracies, one after the other."""
     remaining = iter(values)
-    return lambda params, stats: {"accuracy": next(remaining)}
+    return lambda params, stats: [{"accuracy": next(remaining)}]
 
 
 def interrupted(evaluate, after):
@@ -115,10 +128,10 @@ def assert_same_bits(tree, other):
 def check_resuming(tmp_path, make, parallel, **schedule):
     """Whole, or stopped in the third evaluation and started again: the same bits."""
     whole = run(tmp_path / "whole", make(), parallel, **schedule)
-    task, state = make()
+    task, trial = make()
     cut = dataclasses.replace(task, evaluate=interrupted(task.evaluate, 3))
     with pytest.raises(KeyboardInterrupt):
-        run(tmp_path / "cut", (cut, state), parallel, **schedule)
+        run(tmp_path / "cut", (cut, trial), parallel, **schedule)
     resumed = run(tmp_path / "cut", make(), parallel, **schedule)
     assert_same_bits((whole.state, whole.best), (resumed.state, resumed.best))
     assert whole.examples == resumed.examples
@@ -127,15 +140,14 @@ def check_resuming(tmp_path, make, parallel, **schedule):
 
 def test_m1m2_ends_in_the_same_bits_after_an_interruption_and_is_traced_once(tmp_path):
     parallel, traces = OneCompilation(), []
-    task, state = tiny.task(parallel, tiny.config())
+    task, trial = tiny.task(parallel, tiny.config())
 
     def counted(state, data, plan):
         traces.append(1)
         return task.run(state, data, plan)
 
     counting = dataclasses.replace(task, run=counted)
-    copy = lambda: (counting, jax.tree.map(jnp.copy, state))  # a fit donates its state
-    check_resuming(tmp_path, copy, parallel)
+    check_resuming(tmp_path, lambda: (counting, trial), parallel)
     assert len(traces) == 1
 
 
@@ -148,14 +160,14 @@ def test_resuming_with_and_without_a_checkpoint(tmp_path, checkpoint_seconds):
 @pytest.mark.parametrize("mode", ["jit", "pmap"])
 def test_one_trace_a_fit(tmp_path, mode):
     parallel = Parallel(mode, jax.local_devices()[:1])
-    task, state = toy()
+    task, trial = toy()
     traces = []
 
     def counted(*arguments):
         traces.append(1)
         return task.run(*arguments)
 
-    result = run(tmp_path, (dataclasses.replace(task, run=counted), state), parallel, max_steps=12)
+    result = run(tmp_path, (dataclasses.replace(task, run=counted), trial), parallel, max_steps=12)
     assert len(traces) == 1
     assert result.compile_seconds > 0.01  # not a part of the first steps' time
 
@@ -202,12 +214,12 @@ def test_an_improvement_is_more_than_min_delta(tmp_path):
 def test_a_term_that_is_not_finite_stops_the_run_and_the_checkpoint_is_good(
     tmp_path, name, value, term
 ):
-    task, state = toy()
+    task, trial = toy()
     broken = {"en": {"all": toy_data()}}
     broken["en"]["all"][name][5 * ROWS : 6 * ROWS] = value  # the documents of step 5
     message = rf"stopped at step 5: {term} is (nan|inf); the checkpoint of step 4 is kept"
     with pytest.raises(UserError, match=message):
-        run(tmp_path, (dataclasses.replace(task, data=broken), state))
+        run(tmp_path, (dataclasses.replace(task, data=broken), trial))
     folders = (tmp_path / "checkpoints").iterdir()
     assert sorted(path.name for path in folders) == ["2", "4"]  # written to the end
     mended = run(tmp_path, toy())

@@ -10,6 +10,7 @@ from configs import common
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import pretrain
 from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.trials import Trial, stack, stack_plans
 from tests.training import tiny
 
 SIZES = {"en": 40, "de": 50}
@@ -39,7 +40,8 @@ def nxvae(parallel):
     }
     dev = {language: groups["sentences"] for language, groups in data.items()}
     model = pretrain.build(config, SIZES, axis_name=parallel.axis_name)
-    return pretrain.make_task(config, model, data, dev, parallel)
+    task, make, plan = pretrain.make_task(config, model, data, dev, parallel)
+    return task, Trial(make, plan, None, {})
 
 
 def sentences(size, seed, n=30, width=7):
@@ -53,12 +55,12 @@ def sentences(size, seed, n=30, width=7):
 def curves(make, mode, n_devices):
     """Every metric of eight steps of every phase."""
     parallel = Parallel(mode, jax.local_devices()[:n_devices])
-    task, state = make(parallel)
-    state, data = parallel.replicate((state, task.data))
-    plan = parallel.lay_out(task.plan(0, STEPS))
+    task, trial = make(parallel)
+    state, data = parallel.place(stack([trial.make()]), 1), parallel.replicate(task.data)
+    plan = parallel.lay_out(stack_plans([trial.plan(0, STEPS)]))
     state, history = parallel.compile(task.run, state, data, plan)(state, data, plan)
     jax.block_until_ready(state)
-    return jax.device_get(history)
+    return jax.tree.map(lambda x: x[0], jax.device_get(history))
 
 
 def assert_same_curves(make, mode, n_devices):

@@ -4,8 +4,8 @@ import functools
 
 from configs import debian_classify
 from jaxsdgm.experiments import classify
-from jaxsdgm.experiments.inputs import Inputs, load_inputs
-from jaxsdgm.experiments.systems import build
+from jaxsdgm.experiments.inputs import Inputs, load_inputs, redraw
+from jaxsdgm.experiments.systems import build, make_initialise
 
 
 def config(system="bow"):
@@ -26,7 +26,10 @@ def inputs() -> Inputs:
     return load_inputs(config())
 
 
-def task(parallel, config):
-    """The task and its first state."""
+def task(parallel, config, workdir=None):
+    """The task and a trial of it."""
     model = build(config, inputs(), axis_name=parallel.axis_name)
-    return classify.make_task(config, model, inputs(), parallel)
+    initialise = make_initialise(model, inputs())
+    own = redraw(inputs(), config)
+    trial = classify.make_trial(config, model, own, parallel, workdir, initialise)
+    return classify.make_task(config, model, inputs(), parallel), trial

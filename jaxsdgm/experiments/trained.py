@@ -1,0 +1,71 @@
+"""A finished classification run in use: documents in, probabilities or latents out."""
+
+from collections.abc import Callable, Mapping
+from pathlib import Path
+
+import numpy as np
+from ml_collections import ConfigDict
+
+from jaxsdgm.data.features import Scaling
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer
+from jaxsdgm.data.tokenizers import WordTokenizer
+from jaxsdgm.errors import UserError
+from jaxsdgm.experiments import baselines
+from jaxsdgm.experiments.features import make_featurizer, the_checkpoint, token_limit
+from jaxsdgm.experiments.inputs import FEATURES, checked_tokenizers
+from jaxsdgm.experiments.outputs import make_predict
+from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.systems import build_model
+from jaxsdgm.training.checkpoints import load_pretrained
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.weights.bert import BertSize
+
+
+def load_trained(workdir: Path) -> tuple[Callable[[list[str]], np.ndarray], list[str]]:
+    """A run's parameters as a function from documents to `[n, k]`, and its labels."""
+    if (workdir / baselines.ABOUT).exists():
+        return baselines.load_trained(workdir)
+    outputs, names = load_outputs(workdir)
+    return lambda texts: np.exp(outputs(texts)["log_q"]), names
+
+
+def load_outputs(
+    workdir: Path,
+) -> tuple[Callable[[list[str]], dict[str, np.ndarray]], list[str]]:
+    """A run's parameters as a function from documents to all that `predict` of its model gives.
+
+    That is log_q `[n, k]` and, of M1+M2, the posterior means z1 and z2 `[n, z]`; and its labels.
+    """
+    variables, about, folder = load_pretrained(workdir)
+    if about.get("kind") != "classify":
+        raise UserError(f"{folder}: not a classification run but {about.get('kind')!r}")
+    config: Config = ConfigDict(about["config"])
+    names = about["label_names"]
+    transformer = BertSize(**about["transformer"]) if about["transformer"] else None
+    kind = HuggingFaceTokenizer if transformer else WordTokenizer
+    tokenizers = checked_tokenizers(folder, about["tokenizers"], kind)
+    sizes = {language: t.vocab_size for language, t in tokenizers.items()}
+    model = build_model(config, sizes, np.ones(len(names)), axis_name=None, transformer=transformer)
+    predict = make_predict(model, config.data.language, Parallel())
+    rows = make_reader(config, folder, tokenizers, token_limit(config, transformer))
+    params, batch_stats = variables["params"], variables["batch_stats"]
+    return lambda texts: predict(params, batch_stats, rows(texts)), names
+
+
+def make_reader(
+    config: Config, folder: Path, tokenizers: Mapping[str, WordTokenizer], limit: int
+) -> Callable[[list[str]], dict[str, np.ndarray]]:
+    """Documents to what the encoder of a finished run reads: token ids, or features."""
+    if not config.encoder.trainable:
+        pretrained = load_pretrained(config.pretrained)[0] if config.pretrained else None
+        encode = make_featurizer(config, the_checkpoint(config), pretrained, tokenizers).encode
+        scaling = Scaling.load(folder / FEATURES) if config.encoder.checkpoint else lambda x: x
+        return lambda texts: {"features": scaling(encode(texts))}
+    tokenizer = tokenizers[config.data.language]
+
+    def read(texts: list[str]) -> dict[str, np.ndarray]:
+        ids, lengths = tokenizer.encode(texts, limit)
+        # one width, one compilation
+        return {"ids": np.pad(ids, ((0, 0), (0, limit - ids.shape[1]))), "lengths": lengths}
+
+    return read

@@ -1,0 +1,173 @@
+"""Runs that train side by side: a leading axis of trials on states, plans and evaluations."""
+
+import time
+from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.state import TrainState
+
+#: (start, count) -> {phase: {group: rows}}, arrays `[s, b]` of the steps [start, start + count)
+Plan = Callable[[int, int], Any]
+
+
+@dataclass(frozen=True)
+class Task:
+    """What is trained, as pure functions over arrays; see `fit`.
+
+    `evaluate(params, batch_stats)` takes arrays `[T, ...]` and gives the dev metrics of each trial.
+    """
+
+    name: str
+    run: Callable[..., Any]  # make_run's scan
+    data: Any  # {phase: {group: {name: [n, ...]}}}
+    evaluate: Callable[[Any, Any], Sequence[dict[str, float]]]
+    score: str  # the dev metric that selects
+    maximise: bool
+
+
+@dataclass(frozen=True)
+class Trial:
+    """One run of a task: what differs between the runs that train side by side."""
+
+    make: Callable[[], TrainState]  # its first state
+    plan: Plan
+    workdir: Path
+    about: dict[str, Any]  # written into its checkpoints
+
+
+@dataclass(frozen=True)
+class Window:
+    """What a trial did between two evaluations."""
+
+    history: dict[str, dict[str, np.ndarray]]  # {phase: {metric: [s]}}
+    metrics: dict[str, float]  # of the evaluation
+    best: float  # score so far
+    failures: int  # evaluations since
+    examples: int
+    compiling: float  # seconds
+    training: float  # seconds; of all trials of the program together
+
+
+def stack(trees: Sequence[Any]) -> Any:
+    """Pytrees of `[...]` as one of `[T, ...]`."""
+    return jax.tree.map(lambda *leaves: jnp.stack(leaves), *trees)
+
+
+@jax.jit
+def take(tree: Any, slots: Any) -> Any:
+    """The trials of a pytree `[T, ...]` at a slot, `[...]`, or at an array of slots, `[S, ...]`."""
+    return jax.tree.map(lambda x: x[slots], tree)
+
+
+def slots_of(active: Sequence[int], multiple: int) -> list[int]:
+    """The trials of a batch of a size that `multiple` divides; the last one fills it up.
+
+    A filler is trained like any other and its results are not read.
+    """
+    width = -(-len(active) // multiple) * multiple
+    return [*active, *[active[-1]] * (width - len(active))]
+
+
+def stack_plans(plans: Sequence[Any]) -> Any:
+    """Plans {phase: {group: {name: [s, b]}}} as one of `[T, s, b]`.
+
+    Narrower groups are filled up with rows that do not count.
+    """
+    first = plans[0]
+    return {
+        phase: {group: _stack_rows([plan[phase][group] for plan in plans]) for group in groups}
+        for phase, groups in first.items()
+    }
+
+
+def _stack_rows(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
+    width = max(x["index"].shape[1] for x in rows)
+    fill = lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1])))
+    stacked = {name: np.stack([fill(x[name]) for x in rows]) for name in ("index", "mask")}
+    widest = next(x["row"] for x in rows if x["row"].shape[1] == width)
+    return {**stacked, "row": np.broadcast_to(widest, stacked["index"].shape)}
+
+
+class Program:
+    """The trials that train side by side: their arrays `[T, ...]` and the compiled scan.
+
+    Trials have numbers; `slots` says which of them is where on the leading axis.
+
+    Args:
+      task: what is trained.
+      plans: of every trial.
+      trees: of every trial {"state": ..., "best": ...}; emptied, since the program has copies.
+      parallel: the devices.
+      better: `compare` over the leading axis.
+    """
+
+    def __init__(
+        self,
+        task: Task,
+        plans: Mapping[int, Plan],
+        trees: dict[int, Any],
+        parallel: Parallel,
+        better: Callable[..., Any],
+    ) -> None:
+        self.task, self.plans, self.parallel, self.better = task, plans, parallel, better
+        self.data = parallel.replicate(task.data)
+        self.compiled: Callable[..., Any] | None = None
+        self.slots = self._slots(list(trees))
+        self.tree = self._place(stack([trees[i] for i in self.slots]))
+        trees.clear()
+
+    def _slots(self, trials: Sequence[int]) -> list[int]:
+        return slots_of(trials, self.parallel.multiple(len(trials)))
+
+    def _place(self, tree: Any) -> Any:
+        return self.parallel.place(tree, len(self.slots))
+
+    def shrink(self, trials: Sequence[int]) -> None:
+        """Leaves these trials in, where that halves the program, which is compiled again."""
+        slots = self._slots(trials)
+        if len(slots) <= len(self.slots) // 2:
+            places = np.array([self.slots.index(i) for i in slots])
+            self.slots, self.compiled = slots, None
+            self.tree = self._place(take(self.tree, places))
+
+    def advance(self, start: int, count: int) -> dict[int, Window]:
+        """Trains for `count` steps and evaluates: what came out, by trial."""
+        plan = stack_plans([self.plans[i](start, count) for i in self.slots])
+        batches = self.parallel.lay_out(plan)
+        times = [time.monotonic()]
+        if self.compiled is None:
+            arguments = self.tree["state"], self.data, batches
+            self.compiled = self.parallel.compile(self.task.run, *arguments)
+        times.append(time.monotonic())
+        state, history = self.compiled(self.tree["state"], self.data, batches)
+        history = jax.device_get(history)
+        times.append(time.monotonic())
+        metrics = self.task.evaluate(state.params, state.batch_stats)
+        scores = jnp.asarray([one[self.task.score] for one in metrics], jnp.float32)
+        self.tree = {"state": state, "best": self.better(self.tree["best"], state, scores)}
+        best = self.tree["best"]
+        best_scores, failures = jax.device_get((best.score, best.failures))
+        compiling, training = np.diff(times).tolist()
+        windows = {}
+        for slot, (i, examples) in enumerate(zip(self.slots, _examples(plan), strict=True)):
+            terms = jax.tree.map(lambda x, slot=slot: x[slot], history)
+            found = float(best_scores[slot]), int(failures[slot])
+            windows[i] = Window(terms, metrics[slot], *found, int(examples), compiling, training)
+        return windows
+
+    def tree_of(self, trial: int) -> Any:
+        """State and best parameters of a trial."""
+        return take(self.tree, self.slots.index(trial))
+
+
+def _examples(plan: Any) -> np.ndarray:
+    """Documents in a plan `[T, s, b]`, fillers left out: `[T]`."""
+    masks = [rows["mask"].sum((1, 2)) for groups in plan.values() for rows in groups.values()]
+    return np.sum(masks, axis=0).astype(int)
