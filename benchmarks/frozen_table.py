@@ -80,7 +80,7 @@ def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np
     for seed in SEEDS:
         config = make_config(args, base.language, n, seed)
         one = inputs.redraw(base, config)
-        model = systems.build(config, one, axis_name=None)
+        model = systems.build(config, one, parallel)
         initialise = initialise or systems.make_initialise(model, one)
         task = classify.make_task(config, model, one, parallel)
         trial = classify.make_trial(config, model, one, parallel, Path(), initialise)

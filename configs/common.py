@@ -40,6 +40,9 @@ def _shared() -> ConfigDict:
     config.model.dropout = 0.2
     # One vector per document from the BiLSTM: last (the paper), mean or max.
     config.model.pooling = "last"
+    # The LSTM's back end: auto, scan, packed (leaves out rows that have ended) or cudnn (CUDA,
+    # float32); the last two for a single trial and rows on one device.
+    config.model.recurrence = "auto"
     config.model.latent = 300
 
     config.training = ConfigDict()
@@ -102,6 +105,8 @@ def classification() -> ConfigDict:
     config.sweep.beta, config.sweep.learning_rate = (), ()
     config.sweep.kl_weight, config.sweep.reconstruction_weight = (), ()
     config.sweep.feature_weight, config.sweep.labelled_weight = (), ()
+    # Workdir of a finished sweep whose best values, by the mean on dev, are taken; "": none.
+    config.tuned = ""
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 

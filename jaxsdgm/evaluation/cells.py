@@ -41,6 +41,7 @@ class Cell:
     n: int  # labelled documents
     full: bool  # n is the whole training file
     unlabelled: str
+    swept: str = ""  # the values of a sweep that the run was part of
 
 
 @dataclass(frozen=True)
@@ -120,6 +121,7 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
         n=subset["n"],
         full=subset["rule"] == "all",
         unlabelled=NOTHING if system in SUPERVISED else Path(further).name,
+        swept=", ".join(f"{k} {v[0]:g}" for k, v in config.get("sweep", {}).items() if v),
     )
 
 
@@ -151,7 +153,7 @@ def rows_of(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def _order(row: Row) -> tuple:
     cell = row.cell
-    return cell.corpus, *_language(cell.language), *astuple(cell)[4:6], *astuple(cell)
+    return cell.corpus, *_language(cell.language), cell.n, cell.full, *astuple(cell)
 
 
 def _language(code: str) -> tuple[int, str]:

@@ -48,6 +48,7 @@ def _ours(rows: Sequence[Row], language: str, system: str) -> dict[str, dict[int
         transformer = cell.encoder.removesuffix(", frozen") not in OWN_ENCODERS
         if (cell.language, cell.system) == (language, system) and transformer:
             extra = "" if cell.unlabelled in (NOTHING, "train") else f", with {cell.unlabelled}"
+            extra += f", {cell.swept}" if cell.swept else ""
             source = f"{cell.corpus}, {cell.encoder}{extra}"
             n = TABLE_13[-1] if cell.full else cell.n
             found.setdefault(source, {})[n] = {"mean": row.mean, "std": row.std}
@@ -93,8 +94,8 @@ def figure_1(rows: Sequence[Row]) -> bytes | None:
     for row in rows:
         cell = row.cell
         panel = f"{cell.corpus}, {cell.language}"
-        parts = [cell.system, cell.encoder, cell.unlabelled]
-        name = ", ".join(part for part in parts if part not in (NOTHING, "train"))
+        parts = [cell.system, cell.encoder, cell.unlabelled, cell.swept]
+        name = ", ".join(part for part in parts if part not in ("", NOTHING, "train"))
         if not cell.full:
             panels.setdefault(panel, {}).setdefault(name, {})[cell.n] = row.accuracies
         elif cell.system in SUPERVISED:
@@ -125,7 +126,8 @@ def as_markdown(rows: Sequence[Row], table: Sequence[Mapping[str, Any]]) -> str:
     for row in rows:
         c = row.cell
         n = f"all {c.n}" if c.full else str(c.n)
-        parts = [c.corpus, c.language, n, c.system, c.encoder, c.unlabelled]
+        system = c.system + (f" ({c.swept})" if c.swept else "")
+        parts = [c.corpus, c.language, n, system, c.encoder, c.unlabelled]
         value = spread({"mean": row.mean, "std": row.std})
         lines.append(_bars([*parts, str(len(row.accuracies)), value]))
     head = ["language", "system", "source", *(str(n) for n in TABLE_13[:-1]), "all"]

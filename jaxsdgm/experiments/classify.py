@@ -1,5 +1,6 @@
 """Document classification from a few labels: M1+M2 and its supervised twins (spec §5, §6, §8)."""
 
+import json
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import asdict
 from itertools import product
@@ -45,7 +46,7 @@ def run(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[
     Several trials, or values of a sweep, train side by side, each in a sub-folder that is the
     workdir of a run of its own. `corpus` stands for the one that `config.data` describes.
     """
-    configs = trials_of(config)
+    configs = trials_of(tuned(config))
     found = run_side_by_side({workdir / name: one for name, one in configs.items()}, corpus)
     if list(configs) == [""]:
         return found[0]
@@ -53,6 +54,22 @@ def run(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[
     write_summary(workdir, [result for result in found if result])
     setup.write_results(workdir, results)
     return results
+
+
+def tuned(config: Config) -> Config:
+    """The config with the values that the sweep `config.tuned` chose."""
+    if not config.tuned:
+        return config
+    path = Path(config.tuned) / "results.json"
+    try:
+        chosen = json.loads(path.read_text(encoding="utf-8"))["chosen"]
+    except (OSError, ValueError, KeyError, TypeError):
+        raise UserError(
+            f"config.tuned: {path} is not the result of a sweep; give the workdir of a finished one"
+        ) from None
+    config = config.copy_and_resolve_references()
+    config.update_from_flattened_dict({SWEPT[name]: value for name, value in chosen.items()})
+    return config
 
 
 def trials_of(config: Config) -> dict[str, Config]:
@@ -129,7 +146,7 @@ def by_model(
     groups: list[tuple[Any, dict[Path, Inputs]]] = []
     for folder, config in configs.items():
         inputs = redraw(base, config)
-        model = build(config, inputs, axis_name=parallel.axis_name)
+        model = build(config, inputs, parallel, trials=len(configs))
         group = next((group for known, group in groups if known == model), None)
         if group is None:
             group = {}

@@ -49,7 +49,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         data[language]["documents"] = windows(config, of_one, tokenizers[language])
     parallel = Parallel(config.parallel)
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
-    model = build(config, sizes, axis_name=parallel.axis_name)
+    model = build(config, sizes, parallel)
     task, make, plan = make_task(config, model, data, dev, parallel)
     about = {"config": setup.as_json(config), "kind": "pretrain"}
     about["tokenizers"] = {language: t.digest for language, t in tokenizers.items()}
@@ -121,16 +121,16 @@ def windows(
     }
 
 
-def build(config: Config, vocab_sizes: dict[str, int], *, axis_name: str | None) -> NXVAE:
+def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NXVAE:
     """The model of a config; `vocab_sizes` in the order of the languages."""
     return NXVAE(
         vocab_sizes,
-        setup.encoder_config(config),
+        setup.encoder_config(config, setup.recurrence(config, parallel, trials=1)),
         latent=config.model.latent,
         discriminator_hidden=config.model.discriminator_hidden,
         adversary=config.model.adversary,
         sample=config.model.kl.kind != "deterministic",
-        axis_name=axis_name,
+        axis_name=parallel.axis_name,
         dtype=setup.compute_dtype(config),
     )
 

@@ -16,6 +16,7 @@ from jax import Array
 from jaxsdgm import __version__
 from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
+from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.terms import masked_mean, normal_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
@@ -31,10 +32,28 @@ PACKAGES = (
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
-def encoder_config(config: Config) -> dict[str, Any]:
+def encoder_config(config: Config, backend: str = "scan") -> dict[str, Any]:
     """The fields of `TextEncoder` in a config's model."""
     names = ("embedding", "hidden", "layers", "dropout", "pooling")
-    return {name: config.model[name] for name in names}
+    return {**{name: config.model[name] for name in names}, "backend": backend}
+
+
+def recurrence(config: Config, parallel: Parallel, *, trials: int) -> str:
+    """The LSTM's back end for so many trials side by side."""
+    wanted, alone = config.model.recurrence, parallel.sees_rows(trials)
+    if wanted == "auto":
+        return "packed" if alone else "scan"
+    if wanted not in BACKENDS:
+        known = ", ".join(("auto", *BACKENDS))
+        raise UserError(f"config.model.recurrence is {wanted!r}; use one of {known}")
+    if wanted == "cudnn" and parallel.devices[0].platform != "gpu":
+        raise UserError("config.model.recurrence is 'cudnn', but there is no GPU; use auto")
+    if wanted != "scan" and not alone:
+        raise UserError(
+            f"config.model.recurrence is {wanted!r}, which works neither for trials side by side "
+            "nor for rows spread over devices; use auto"
+        )
+    return wanted
 
 
 def compute_dtype(config: Config) -> Any:

@@ -19,8 +19,8 @@ STAGE = "stage:"
 def run(config: Config, workdir: Path) -> dict[str, Any]:
     """Runs `config[name]` for every name in `config.order`, each in `workdir/name`.
 
-    A stage's `pretrained = "stage:NAME"` is the workdir of an earlier one. Finished stages are not
-    run again.
+    A stage's `pretrained` or `tuned` = "stage:NAME" is the workdir of an earlier one. Finished
+    stages are not run again.
     """
     setup.start_workdir(config, workdir)
     corpus = provide_corpus(config, workdir)
@@ -46,8 +46,9 @@ def prepare(stage: Config, corpus: dict[str, Any], workdir: Path) -> Config:
     stage = stage.copy_and_resolve_references()
     with stage.unlocked():
         stage.data.source, stage.data.dir = corpus["source"], corpus["dir"]
-        if stage.pretrained.startswith(STAGE):
-            stage.pretrained = str(workdir / stage.pretrained.removeprefix(STAGE))
+        for field in ("pretrained", "tuned"):
+            if stage.get(field, "").startswith(STAGE):
+                stage[field] = str(workdir / stage[field].removeprefix(STAGE))
     return stage
 
 
@@ -81,7 +82,7 @@ def provide_corpus(config: Config, workdir: Path) -> dict[str, Any]:
 
 def summary(result: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a stage that the whole run's results.json repeats."""
-    kept = {"kind": result["kind"], "name": result["name"], "training": result["training"]}
+    kept = {k: result[k] for k in ("kind", "name", "training", "chosen") if k in result}
     if result["kind"] == "classify":
         metrics = result["metrics"]
         kept["accuracy"] = {split: metrics[split]["accuracy"] for split in ("dev", "test")}

@@ -18,6 +18,7 @@ from jaxsdgm.layers.bert import BertSize
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.training.parallel import Parallel
 
 #: subtrees that a pretrained NXVAE hands on
 TRANSFERRED = ("encoder", "posterior")
@@ -25,7 +26,9 @@ SUPERVISED = {"nxvae_z1": "z1", "nxvae_h": "h", "sup_h": "h"}
 SYSTEMS = ("m1m2", *SUPERVISED)
 
 
-def build(config: Config, inputs: Inputs, *, axis_name: str | None) -> M1M2 | Classifier:
+def build(
+    config: Config, inputs: Inputs, parallel: Parallel, *, trials: int = 1
+) -> M1M2 | Classifier:
     """The system of a config for the vocabularies and classes of its inputs."""
     sizes = {language: t.vocab_size for language, t in inputs.tokenizers.items()}
     labels = inputs.splits["train"]["labels"][list(inputs.subset.indices)]
@@ -35,7 +38,8 @@ def build(config: Config, inputs: Inputs, *, axis_name: str | None) -> M1M2 | Cl
         config,
         sizes,
         counts,
-        axis_name=axis_name,
+        axis_name=parallel.axis_name,
+        backend=setup.recurrence(config, parallel, trials=trials),
         decoder_sizes=decoder_sizes,
         transformer=inputs.transformer,
     )
@@ -46,7 +50,8 @@ def build_model(
     sizes: Mapping[str, int],
     counts: np.ndarray,
     *,
-    axis_name: str | None,
+    axis_name: str | None = None,
+    backend: str = "scan",
     decoder_sizes: Mapping[str, int] | None = None,
     transformer: BertSize | None = None,
 ) -> M1M2 | Classifier:
@@ -65,7 +70,7 @@ def build_model(
         "axis_name": axis_name,
         "dtype": setup.compute_dtype(config),
     }
-    encoder = build_encoder(config, sizes, transformer)
+    encoder = build_encoder(config, sizes, transformer, backend)
     if model.system != "m1m2":
         return Classifier(encoder, features=SUPERVISED[model.system], **shared)
     priors = {"uniform": (), "estimated": (), "labelled": tuple((counts / counts.sum()).tolist())}
@@ -94,7 +99,7 @@ def build_model(
 
 
 def build_encoder(
-    config: Config, sizes: Mapping[str, int], transformer: BertSize | None
+    config: Config, sizes: Mapping[str, int], transformer: BertSize | None, backend: str
 ) -> nn.Module:
     """What makes h of a document: features made before, a transformer, or a BiLSTM."""
     if not config.encoder.trainable:
@@ -103,7 +108,7 @@ def build_encoder(
     if transformer:
         fields = {"pooling": config.encoder.pooling, "remat": config.encoder.remat}
         return TransformerEncoder(transformer, **fields, dtype=dtype)
-    return TextEncoder(sizes, **setup.encoder_config(config), dtype=dtype)
+    return TextEncoder(sizes, **setup.encoder_config(config, backend), dtype=dtype)
 
 
 def make_initialise(model: nn.Module, inputs: Inputs) -> Callable[[int], Any]:

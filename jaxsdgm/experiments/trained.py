@@ -45,7 +45,7 @@ def load_outputs(
     kind = HuggingFaceTokenizer if transformer else WordTokenizer
     tokenizers = checked_tokenizers(folder, about["tokenizers"], kind)
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
-    model = build_model(config, sizes, np.ones(len(names)), axis_name=None, transformer=transformer)
+    model = build_model(config, sizes, np.ones(len(names)), transformer=transformer)
     predict = make_predict(model, config.data.language, Parallel())
     rows = make_reader(config, folder, tokenizers, token_limit(config, transformer))
     params, batch_stats = variables["params"], variables["batch_stats"]

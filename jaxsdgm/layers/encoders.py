@@ -60,7 +60,7 @@ class TextEncoder(nn.Module):
 
     `pooling` makes one vector of a document: the BiLSTM's last states (the paper), the mean or
     maximum of its outputs over the tokens, the mean of the word embeddings, or several of these
-    side by side ("mean+words").
+    side by side ("mean+words"). `backend` is the recurrence's: see `recurrent.BACKENDS`.
     """
 
     vocab_sizes: Mapping[str, int]
@@ -69,6 +69,7 @@ class TextEncoder(nn.Module):
     layers: int = 2
     dropout: float = 0.2
     pooling: str = "last"
+    backend: str = "scan"
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
@@ -80,11 +81,18 @@ class TextEncoder(nn.Module):
             language: Embedding(size, self.embedding, self.dropout, **types)
             for language, size in self.vocab_sizes.items()
         }
-        self.lstm = BiLSTM(self.hidden, self.layers, self.dropout, **types)
+        self.lstm = BiLSTM(self.hidden, self.layers, self.dropout, self.backend, **types)
 
     def __call__(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
         """Rows with ids `[b, t]`, lengths `[b]` >= 1 and row numbers `[b]` to h `[b, d]`."""
         ids, lengths, row = rows["ids"], rows["lengths"], rows["row"]
+        if self.backend != "packed":
+            return self._encode(ids, lengths, row, language, train)
+        order = jnp.argsort(lengths, descending=True)
+        h = self._encode(ids[order], lengths[order], row[order], language, train)
+        return h[jnp.argsort(order)]
+
+    def _encode(self, ids: Array, lengths: Array, row: Array, language: str, train: bool) -> Array:
         x = self.embeddings[language](ids, row, train=train)
         outputs, last = self.lstm(x, lengths, row, train=train)
         mask = (jnp.arange(ids.shape[1]) < lengths[:, None])[..., None]  # b t 1

@@ -1,8 +1,4 @@
-"""LSTM and GRU with torch's parameterisation, length-aware, one scan for both directions.
-
-The input projections of all time steps are one matrix product outside the loop; the two directions
-of a bidirectional layer advance in the same loop as a leading axis of size two.
-"""
+"""LSTM and GRU with torch's parameterisation, length-aware."""
 
 from typing import Any
 
@@ -14,6 +10,11 @@ from jax import Array
 
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.linear import uniform_fan
+from jaxsdgm.layers.lstm import PACKS, lstm_cudnn, lstm_scan
+
+#: of the LSTM: one loop for all rows; one that leaves out rows that have ended, for rows sorted by
+#: length; cuDNN's. The last two only outside `vmap` and where rows are not spread over devices.
+BACKENDS = ("scan", "packed", "cudnn")
 
 
 def reverse_sequences(x: Array, lengths: Array) -> Array:
@@ -27,11 +28,12 @@ class BiLSTMLayer(nn.Module):
     """One bidirectional LSTM layer.
 
     Gates are stacked i, f, g, o and there are two bias vectors, as in torch, so that its weights
-    import by transposing: c' = s(f) c + s(i) tanh(g); h' = s(o) tanh(c'). Padding never enters the
-    recurrence: the backward direction starts at the last real token with a zero state.
+    import by transposing. Padding never enters the recurrence: the backward direction starts at
+    the last real token with a zero state. `backend` is one of BACKENDS; all give the same numbers.
     """
 
     hidden: int
+    backend: str = "scan"
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
@@ -48,10 +50,12 @@ class BiLSTMLayer(nn.Module):
         x, kernel_in, kernel_hidden, bias = promote_dtype(
             x, kernel_in, kernel_hidden, bias, dtype=self.dtype
         )
-        both = jnp.stack([x, reverse_sequences(x, lengths)])  # 2 b t d
-        gates = jnp.einsum("sbtd,sdg->tsbg", both, kernel_in) + bias[:, None]  # t 2 b 4h
-        valid = (jnp.arange(x.shape[1])[:, None] < lengths)[:, None, :, None]  # t 1 b 1
-        outputs, last = _lstm_scan(gates, kernel_hidden, valid)  # t 2 b h, 2 b h
+        if self.backend == "cudnn":
+            return lstm_cudnn(x, kernel_in, kernel_hidden, bias, lengths)
+        both = jnp.stack([x, reverse_sequences(x, lengths)]).transpose(2, 0, 1, 3)  # t 2 b d
+        packs = PACKS if self.backend == "packed" else 1
+        scanned: Any = lstm_scan(both, kernel_in, kernel_hidden, bias, lengths, packs)
+        outputs, last = scanned
         forward, backward = outputs.transpose(1, 2, 0, 3)
         backward = reverse_sequences(backward, lengths)
         return jnp.concatenate([forward, backward], -1), jnp.concatenate([last[0], last[1]], -1)
@@ -60,30 +64,16 @@ class BiLSTMLayer(nn.Module):
         return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)
 
 
-def _lstm_scan(gates: Array, kernel: Array, valid: Array) -> tuple[Array, Array]:
-    """The recurrence over `gates [t, 2, b, 4h]`: states `[t, 2, b, h]` and the last `[2, b, h]`."""
-
-    def cell(carry: tuple[Array, Array], inputs: tuple[Array, Array]) -> Any:
-        h, c = carry
-        gate, keep = inputs
-        gate = gate + jnp.einsum("sbh,shg->sbg", h, kernel)
-        i, f, g, o = jnp.split(gate, 4, axis=-1)
-        new_c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
-        new_h = jax.nn.sigmoid(o) * jnp.tanh(new_c)
-        carry = jnp.where(keep, new_h, h), jnp.where(keep, new_c, c)
-        return carry, jnp.where(keep, new_h, 0)
-
-    zero = jnp.zeros((*gates.shape[1:3], kernel.shape[1]), gates.dtype)
-    (last, _), outputs = jax.lax.scan(cell, (zero, zero), (gates, valid))
-    return outputs, last
-
-
 class BiLSTM(nn.Module):
-    """A stack of bidirectional layers with dropout between them (not after the last)."""
+    """A stack of bidirectional layers with dropout between them (not after the last).
+
+    With the backend "packed" the rows have to be sorted, longest first.
+    """
 
     hidden: int
     layers: int = 2
     dropout: float = 0.0
+    backend: str = "scan"
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
@@ -94,9 +84,8 @@ class BiLSTM(nn.Module):
         for i in range(self.layers):
             if i:
                 x = RowDropout(self.dropout)(x, row, train=train)
-            layer = BiLSTMLayer(
-                self.hidden, dtype=self.dtype, param_dtype=self.param_dtype, name=f"layer_{i}"
-            )
+            types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+            layer = BiLSTMLayer(self.hidden, self.backend, **types, name=f"layer_{i}")
             x, last = layer(x, lengths)
         return x, last
 

@@ -47,6 +47,19 @@ class Parallel:
         """What the size of a batch of that many trials must be a multiple of."""
         return len(self.devices) if self.spreads(trials) else 1
 
+    def sees_rows(self, trials: int) -> bool:
+        """Whether a step has its rows to itself: neither batched by `vmap` nor spread by `jit`.
+
+        Some kernels need that, or are faster then.
+        """
+        batched = trials > 1 and not self.one_by_one
+        return not batched and (len(self.devices) == 1 or self.mode == "pmap")
+
+    @property
+    def one_by_one(self) -> bool:
+        """Whether trials run one after the other; see `over_trials`."""
+        return len(self.devices) == 1 and self.devices[0].platform == "cpu"
+
     def place(self, tree: Any, trials: int) -> Any:
         """A pytree `[T, ...]` on the devices, its trials spread or all on each."""
         return jax.device_put(tree, self.by_trial if self.spreads(trials) else self.replicated)
@@ -75,7 +88,6 @@ class Parallel:
         run as one by `vmap`; but one after the other on a single CPU device, which has no idle
         units to fill and multiplies many small matrices slower than a few.
         """
-        one_by_one = len(self.devices) == 1 and self.devices[0].platform == "cpu"
 
         def mapped(*arguments: Any) -> Any:
             pairs = list(zip(arguments, in_axes, strict=True))
@@ -87,7 +99,7 @@ class Parallel:
 
             if _trials(split) == 1:
                 return jax.tree.map(lambda x: x[None], one(jax.tree.map(lambda x: x[0], split)))
-            return jax.lax.map(one, split) if one_by_one else jax.vmap(one)(split)
+            return jax.lax.map(one, split) if self.one_by_one else jax.vmap(one)(split)
 
         return mapped
 

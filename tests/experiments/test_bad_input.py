@@ -87,7 +87,7 @@ def test_values_that_models_do_not_have(field, value):
     config = debian_classify.get_config("en,8,bow")
     config.model[field] = value
     with pytest.raises(UserError, match=f"config.model.{field} is '{value}'"):
-        build_model(config, {"en": 9}, np.ones(4), axis_name=None)
+        build_model(config, {"en": 9}, np.ones(4))
 
 
 def test_weight_rules_that_do_not_exist():

@@ -3,7 +3,9 @@
 import json
 import shutil
 
+import numpy as np
 import pytest
+from ml_collections import ConfigDict
 
 from jaxsdgm import predict
 from jaxsdgm.data import debian
@@ -112,6 +114,47 @@ def test_trials(workdir, tmp_path):
     assert seeds == [0, 1]
     (row,) = json.loads((tmp_path / "summary.json").read_text())["rows"]
     assert row["accuracies"] == found["accuracy"]["test"]["runs"]
+
+
+def test_a_sweep_and_what_it_chose(workdir, tmp_path):
+    stage = tiny_quickstart.get_config().m1m2
+    stage = stages.prepare(stage, {"source": "generated", "dir": ""}, workdir)
+    stage.trials, stage.sweep.beta = 2, (1.0, 30.0)
+    found = classify.run(stage, tmp_path / "sweep")
+    assert [point["values"] for point in found["points"]] == [{"beta": 1.0}, {"beta": 30.0}]
+    means = [point["dev"]["mean"] for point in found["points"]]
+    assert found["chosen"] == found["points"][int(np.argmax(means))]["values"]
+    runs = {path.parent.name for path in (tmp_path / "sweep").glob("*/results.json")}
+    assert runs == {f"beta={beta},trial-{i}" for beta in (1, 30) for i in (0, 1)}
+    summary = json.loads((tmp_path / "sweep" / "summary.json").read_text())
+    assert [row["swept"] for row in summary["rows"]] == ["beta 1", "beta 30"]
+    assert summary["warnings"] == [w for w in summary["warnings"] if "differ" not in w]
+    one = json.loads((tmp_path / "sweep" / "beta=30,trial-1" / "results.json").read_text())
+    assert (one["seed"], one["config"]["model"]["beta"]) == (1, 30.0)
+    assert one["training"]["side_by_side"] == 4
+    later = stages.prepare(
+        tiny_quickstart.get_config().m1m2, {"source": "generated", "dir": ""}, workdir
+    )
+    later.tuned = str(tmp_path / "sweep")
+    assert classify.tuned(later).model.beta == found["chosen"]["beta"]
+    later.tuned = str(tmp_path)
+    with pytest.raises(UserError, match="is not the result of a sweep"):
+        classify.run(later, tmp_path / "later")
+
+
+def test_tuning_is_one_command(workdir, tmp_path):
+    """The sweep's stage, and a stage that takes what it chose."""
+    config = ConfigDict({"name": "tuning", "experiment": "stages", "order": ("tuning", "en_32")})
+    config.corpus = ConfigDict({"source": "generated", "dir": ""})
+    config.pretrained = str(workdir / "pretrain")
+    for name in config.order:
+        config[name] = tiny_quickstart.get_config().m1m2
+        config[name].pretrained = config.get_ref("pretrained")
+    config.tuning.sweep.beta = (1.0, 30.0)
+    config.en_32.tuned = "stage:tuning"
+    found = stages.run(config, tmp_path)["stages"]
+    used = json.loads((tmp_path / "en_32" / "results.json").read_text())["config"]["model"]["beta"]
+    assert used == found["tuning"]["chosen"]["beta"]
 
 
 def test_damaged_checkpoint(workdir, tmp_path):

@@ -1,9 +1,15 @@
 """Recurrences: the reversal, a cell by hand, and padding that never enters."""
 
+from functools import partial
+
 import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
+from jax.experimental import rnn
 
+from jaxsdgm.layers import lstm
+from jaxsdgm.layers.encoders import TextEncoder
 from jaxsdgm.layers.recurrent import GRU, BiLSTM, BiLSTMLayer, reverse_sequences
 
 B, T, D, H = 3, 6, 4, 5
@@ -87,3 +93,97 @@ def test_dropout_is_between_layers_only(layers):
     keys = {"dropout": jax.random.key(1)}
     noisy = lstm.apply(params, x, LENGTHS, row, train=True, rngs=keys)[1]
     assert bool((still == noisy).all()) == (layers == 1)
+
+
+# -- back ends of the LSTM ---------------------------------------------------------------------
+
+
+@pytest.fixture
+def x64():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def plain_scan(x, kernel_in, kernel_hidden, bias, lengths):
+    """The recurrence step by step over all rows, differentiated by JAX."""
+
+    def step(state, inputs):
+        h, c = state
+        token, number = inputs
+        gates = jnp.einsum("sbd,sdg->sbg", token, kernel_in) + bias[:, None]
+        i, f, g, o = jnp.split(gates + jnp.einsum("sbh,shg->sbg", h, kernel_hidden), 4, -1)
+        new_c = jax.nn.sigmoid(f) * c + jax.nn.sigmoid(i) * jnp.tanh(g)
+        keep = (number < lengths)[:, None]
+        new = jax.nn.sigmoid(o) * jnp.tanh(new_c)
+        state = jnp.where(keep, new, h), jnp.where(keep, new_c, c)
+        return state, jnp.where(keep, new, 0)
+
+    zero = jnp.zeros((2, x.shape[2], kernel_hidden.shape[1]), x.dtype)
+    (last, _), outputs = jax.lax.scan(step, (zero, zero), (x, jnp.arange(len(x))))
+    return outputs, last
+
+
+def problem(b, t, dtype=np.float64):
+    """Inputs, parameters and sorted lengths."""
+    rng = np.random.default_rng(0)
+    lengths = np.sort(rng.integers(1, t + 1, b))[::-1].astype(np.int32)
+    shapes = (t, 2, b, D), (2, D, 4 * H), (2, H, 4 * H), (2, 4 * H)
+    return (*(rng.normal(size=s).astype(dtype) for s in shapes), lengths.copy())
+
+
+@pytest.mark.parametrize("packs", [1, lstm.PACKS])
+@pytest.mark.parametrize(("b", "t"), [(1, 1), (3, 5), (9, 16), (40, 37)])
+def test_values_and_gradients_of_the_scan(x64, packs, b, t):
+    *arguments, lengths = problem(b, t)
+
+    def value(scan, *arguments):
+        outputs, last = scan(*arguments)
+        wave = jnp.cos(jnp.arange(outputs.size).reshape(outputs.shape))
+        return (wave * outputs).sum() + (last**3).sum(), (outputs, last)
+
+    ours = lambda *a: lstm.lstm_scan(*a, lengths, packs)
+    theirs = lambda *a: plain_scan(*a, lengths)
+    every = {"argnums": (0, 1, 2, 3), "has_aux": True}
+    found, expected = (
+        jax.jit(jax.grad(partial(value, scan), **every))(*arguments) for scan in (ours, theirs)
+    )
+    for a, b in zip(jax.tree.leaves(found), jax.tree.leaves(expected), strict=True):
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-11)
+
+
+def test_the_scan_under_vmap(x64):
+    *arguments, lengths = problem(5, 7)
+    both = [np.stack([x, 2 * x]) for x in arguments]
+    run = jax.vmap(lambda *a: lstm.lstm_scan(*a, lengths, 1)[1])
+    expected = plain_scan(*(2 * x for x in arguments), lengths)[1]
+    np.testing.assert_allclose(run(*both)[1], expected, rtol=1e-9)
+
+
+def test_cudnn_has_the_same_parameters():
+    """By JAX's own reference for what cuDNN computes, since there may be no CUDA here."""
+    x, *parameters, lengths = problem(3, 6, np.float32)
+    weights = lstm.cudnn_weights(*parameters)
+    zero = jnp.zeros((2, 3, H))
+    one_way = x[:, 0].swapaxes(0, 1)  # b t d
+    unpacked = rnn.unpack_lstm_weights(weights, D, H, 1, True)
+    outputs, last, _ = rnn.lstm_ref(one_way, zero, zero, *unpacked, lengths, D, H, 1, 0.0, True)
+    both = jnp.stack([one_way, reverse_sequences(one_way, lengths)]).transpose(2, 0, 1, 3)
+    ours, ours_last = lstm.lstm_scan(both, *parameters, lengths, 1)  # pyright: ignore
+    np.testing.assert_allclose(outputs[..., :H], ours[:, 0].swapaxes(0, 1), atol=1e-5)
+    np.testing.assert_allclose(last, ours_last, atol=1e-5)
+
+
+def test_a_packed_encoder_gives_its_rows_in_their_order():
+    fields = {"embedding": D, "hidden": H, "dropout": 0.3, "pooling": "mean+words"}
+    rng = np.random.default_rng(1)
+    lengths = rng.integers(1, 20, 30).astype(np.int32)
+    ids = (rng.integers(1, 9, (30, 20)) * (np.arange(20) < lengths[:, None])).astype(np.int32)
+    rows = {"ids": ids, "lengths": lengths, "row": np.arange(30)}
+    scan = TextEncoder({"en": 9}, **fields)
+    variables = scan.init(jax.random.key(0), rows, language="en", train=False)
+    apply = partial(scan.apply, variables, rows, language="en", train=True)
+    found = scan.clone(backend="packed").apply(
+        variables, rows, language="en", train=True, rngs={"dropout": jax.random.key(1)}
+    )
+    np.testing.assert_allclose(found, apply(rngs={"dropout": jax.random.key(1)}), atol=1e-6)

@@ -7,6 +7,7 @@ import pytest
 from configs import europarl_nxvae, mldoc_nxvae
 from jaxsdgm.experiments import pretrain
 from jaxsdgm.experiments.systems import build_model
+from jaxsdgm.training.parallel import Parallel
 
 SIZES = {"en": 40_002, "de": 50_002, "fr": 50_002}
 
@@ -21,13 +22,13 @@ def counts(model, **arguments):
 
 def nxvae(pair):
     sizes = {language: SIZES[language] for language in pair.split("-")}
-    return counts(pretrain.build(europarl_nxvae.get_config(pair), sizes, axis_name=None))
+    return counts(pretrain.build(europarl_nxvae.get_config(pair), sizes, Parallel()))
 
 
 def system(argument):
     pair, language = argument.split(",")[:2]
     sizes = {name: SIZES[name] for name in pair.split("-")}
-    model = build_model(mldoc_nxvae.get_config(argument), sizes, np.ones(4), axis_name=None)
+    model = build_model(mldoc_nxvae.get_config(argument), sizes, np.ones(4))
     return counts(model, languages=(language,))
 
 

@@ -39,7 +39,7 @@ def nxvae(parallel):
         for seed, (language, size) in enumerate(SIZES.items())
     }
     dev = {language: groups["sentences"] for language, groups in data.items()}
-    model = pretrain.build(config, SIZES, axis_name=parallel.axis_name)
+    model = pretrain.build(config, SIZES, parallel)
     task, make, plan = pretrain.make_task(config, model, data, dev, parallel)
     return task, Trial(make, plan, None, {})
 

@@ -28,7 +28,7 @@ def inputs() -> Inputs:
 
 def task(parallel, config, workdir=None):
     """The task and a trial of it."""
-    model = build(config, inputs(), axis_name=parallel.axis_name)
+    model = build(config, inputs(), parallel)
     initialise = make_initialise(model, inputs())
     own = redraw(inputs(), config)
     trial = classify.make_trial(config, model, own, parallel, workdir, initialise)
