@@ -11,6 +11,7 @@ from jaxsdgm import export
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, features
 from jaxsdgm.experiments.trained import load_trained
+from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.weights.huggingface import load_weights, read_size
 from tests.experiments import tiny_checkpoint
 
@@ -127,7 +128,7 @@ def test_the_encoder_is_trained_and_its_pieces_are_explained(checkpoint, tmp_pat
     assert not np.isin(rows["targets"][kept], [2, 3]).any()  # [CLS] and [SEP]
     np.testing.assert_array_equal(kept.sum(1), rows["lengths"] - 2)
     classify.run(config, tmp_path)
-    variables, _, _ = classify.load_pretrained(tmp_path)
+    variables, _, _ = load_pretrained(tmp_path)
     moved = variables["params"]["encoder"]["bert"]["words"]
     assert moved.shape == start.shape
     assert np.abs(moved - start).max() > 0
@@ -157,7 +158,7 @@ def test_a_fine_tuned_encoder_is_exported(checkpoint, tmp_path, monkeypatch):
     monkeypatch.setenv("XDG_CACHE_HOME", str(tmp_path / "cache"))
     classify.run(fine_tuned(checkpoint, "sup"), tmp_path / "run")
     assert export.main([f"--workdir={tmp_path / 'run'}", f"--out={tmp_path / 'out'}"]) == 0
-    trained = classify.load_pretrained(tmp_path / "run")[0]["params"]["encoder"]["bert"]
+    trained = load_pretrained(tmp_path / "run")[0]["params"]["encoder"]["bert"]
     read = load_weights(tmp_path / "out", read_size(tmp_path / "out"))
     jax.tree.map(np.testing.assert_array_equal, read, trained)
     config = frozen(tmp_path / "out", "features_lr")  # and it is a checkpoint like any other
