@@ -7,6 +7,10 @@ Documents have lengths like news: log-normal around 0.6 of --length, cut there. 
 gradient of the mean squared output with respect to inputs and weights, in float32. All systems have
 the same weights and inputs and must find the same loss. Each runs in processes of its own, by
 turns; the best round counts. Peak memory is that of the process.
+
+Measured 2026-11-21 on two cores (AMD EPYC, AVX2; JAX 0.10.2, torch 2.13.0) with --documents=40
+--rounds=1: packed 5.3 s and 1.3 GiB, scan 8.1 s and 1.0 GiB, torch 24.1 s and 0.9 GiB; torch takes
+4.6 times as long as packed. packed alone with 500 documents: 67.5 s and 6.9 GiB.
 """
 
 import argparse
