@@ -17,13 +17,17 @@ fast; peak memory 1077 MiB and 950 MiB. With --documents=320 --shortest=8 --roun
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable, Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.processes import by_turns
 
 SYSTEMS = ("jaxsdgm", "torch")
 BUCKET = 16
@@ -96,21 +100,6 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     }
 
 
-def compare(argv: list[str], rounds: int) -> dict[str, Any]:
-    """Every system by turns, the best of its rounds, and torch's time over ours."""
-    results: dict[str, Any] = {}
-    for system in SYSTEMS * rounds:
-        command = [sys.executable, __file__, *argv, f"--system={system}"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        result = json.loads(done.stdout.splitlines()[-1])
-        before = results.setdefault(system, result)
-        results[system] = {name: min(before[name], result[name]) for name in result}
-        print(system, json.dumps(result), flush=True)
-    for kind in ("seconds", "cpu_seconds"):
-        results[f"ratio_{kind}"] = results["torch"][kind] / results["jaxsdgm"][kind]
-    return results
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
     parser.add_argument("--checkpoint", required=True)
@@ -125,7 +114,9 @@ def main() -> None:
     if args.system:
         print(json.dumps(measure(args)))
         return
-    results = compare(sys.argv[1:], args.rounds)
+    results: dict[str, Any] = by_turns(__file__, sys.argv[1:], SYSTEMS, rounds=args.rounds)
+    for kind in ("seconds", "cpu_seconds"):
+        results[f"ratio_{kind}"] = results["torch"][kind] / results["jaxsdgm"][kind]
     for system in SYSTEMS:
         r = results[system]
         print(

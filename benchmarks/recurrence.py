@@ -16,7 +16,6 @@ Measured 2026-11-21 on two cores (AMD EPYC, AVX2; JAX 0.10.2, torch 2.13.0) with
 import argparse
 import json
 import resource
-import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -26,6 +25,8 @@ from typing import Any
 import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks.processes import by_turns
 
 SYSTEMS = ("packed", "scan", "torch")
 
@@ -111,21 +112,6 @@ def measure(args: argparse.Namespace) -> dict[str, float]:
     }
 
 
-def compare(argv: list[str], systems: list[str], rounds: int) -> dict[str, dict[str, float]]:
-    """Every system by turns, and the best of its rounds."""
-    results: dict[str, dict[str, float]] = {}
-    for system in systems * rounds:
-        command = [sys.executable, __file__, *argv, f"--system={system}"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
-        result = json.loads(done.stdout.splitlines()[-1])
-        before = results.setdefault(system, result)
-        results[system] = {name: min(before[name], result[name]) for name in result}
-        print(system, json.dumps(result), flush=True)
-    losses = [result["loss"] for result in results.values()]
-    np.testing.assert_allclose(losses, losses[0], rtol=1e-4)
-    return results
-
-
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
     for name, value in {"documents": 500, "length": 200, "width": 300, "hidden": 600}.items():
@@ -139,7 +125,10 @@ def main() -> None:
     if args.system:
         print(json.dumps(measure(args)))
         return
-    results = compare(sys.argv[1:], args.systems.split(","), args.rounds)
+    systems = args.systems.split(",")
+    results = by_turns(__file__, sys.argv[1:], systems, rounds=args.rounds)
+    losses = [result["loss"] for result in results.values()]
+    np.testing.assert_allclose(losses, losses[0], rtol=1e-4)
     first = next(iter(results.values()))
     for system, r in results.items():
         print(

@@ -106,12 +106,9 @@ class SemiSupervisedPlan:
         proportional = len(self.further) / (len(self.unlabelled) + len(self.further))
         share = min(self.further_share, proportional) if len(self.unlabelled) else 1.0
         n = round(share * self.unlabelled_size)
-        near = _Shuffled(self.unlabelled, self.seed, 1), self.unlabelled_size - n
-        further = _Shuffled(self.further, self.seed, 2), n
-        return [
-            np.concatenate([part.take(step, size) for part, size in (near, further)])
-            for step in steps
-        ]
+        near = _Shuffled(self.unlabelled, self.seed, 1).take(steps, self.unlabelled_size - n)
+        further = _Shuffled(self.further, self.seed, 2).take(steps, n)
+        return list(np.concatenate([near, further], axis=1))
 
 
 class _Shuffled:
@@ -125,10 +122,13 @@ class _Shuffled:
         rng = np.random.default_rng([self.seed, self.stream, number])
         return self.documents[rng.permutation(len(self.documents))]
 
-    def take(self, step: int, size: int) -> np.ndarray:
-        """Those of a step that takes `size`."""
-        n, positions = len(self.documents), np.arange(step * size, (step + 1) * size)
-        return np.array([self.pass_(int(p) // n)[p % n] for p in positions], np.int64)
+    def take(self, steps: range, size: int) -> np.ndarray:
+        """Those of steps that take `size` each, `[steps, size]`."""
+        if not size:
+            return np.zeros((len(steps), 0), np.int64)
+        n, first, stop = len(self.documents), steps.start * size, steps.stop * size
+        passes = np.concatenate([self.pass_(p) for p in range(first // n, -(-stop // n))])
+        return passes[first % n :][: stop - first].reshape(len(steps), size)
 
     def share(self, step: int, steps: int) -> np.ndarray:
         """Those of a step that takes its share of a pass in `steps`; the last takes the rest."""

@@ -4,7 +4,7 @@ All take `kernel_in [2, d, 4h]`, `kernel_hidden [2, h, 4h]` and `bias [2, 4h]`, 
 g, o: c' = s(f) c + s(i) tanh(g); h' = s(o) tanh(c').
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -29,7 +29,7 @@ def lstm_scan(
 ) -> tuple[Array, Array]:
     """Both directions in one loop over `x [t, 2, b, d]`, the second one's steps in reverse order.
 
-    Gates are computed again in the backward pass: of a step there remain h and c, a quarter of
+    Gates are computed again in the backward pass: of a step there remain h and c, a third of
     what the gates and these would take, for a third more arithmetic.
 
     Args:
@@ -51,7 +51,7 @@ def _forward(
     b, h = x.shape[2], kernel_hidden.shape[1]
     chunks = _chunks(x)
     starts = CHUNK * jnp.arange(len(chunks))
-    steps = [partial(_chunk, size) for size in _sizes(b, packs)]
+    steps = {size: partial(_chunk, size) for size in _sizes(b, packs)}
 
     def body(state: State, inputs: tuple[Array, Array]) -> tuple[State, State]:
         chunk, start = inputs
@@ -95,7 +95,7 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
     x, kernel_in, kernel_hidden, bias, lengths, hs, cs = residuals
     d_outputs = _chunks(jnp.where(_valid(x, lengths), gradients[0], 0))
     chunks = _chunks(x)
-    steps = [partial(_chunk_backward, size) for size in _sizes(x.shape[2], packs)]
+    steps = {size: partial(_chunk_backward, size) for size in _sizes(x.shape[2], packs)}
 
     def body(carry: Any, j: Array) -> tuple[Any, Array]:
         d_state, d_parameters = carry
@@ -215,13 +215,14 @@ def _sizes(b: int, packs: int) -> list[int]:
     return sorted({-(-b * k // packs) for k in range(1, packs + 1)})
 
 
-def _switch(steps: list[Callable[..., Any]], lengths: Array, start: Array) -> Callable[..., Any]:
-    """The one of `steps` (ascending in rows) that holds all rows with tokens beyond `start`."""
+def _switch(
+    steps: Mapping[int, Callable[..., Any]], lengths: Array, start: Array
+) -> Callable[..., Any]:
+    """The first of {rows: step} (ascending) that holds all rows with tokens beyond `start`."""
     if len(steps) == 1:
-        return steps[0]
-    sizes = jnp.asarray(_sizes(len(lengths), PACKS))
-    fitting = (sizes < (lengths > start).sum()).sum()
-    return partial(jax.lax.switch, fitting, steps)
+        return next(iter(steps.values()))
+    too_small = jnp.asarray(list(steps)) < (lengths > start).sum()
+    return partial(jax.lax.switch, too_small.sum(), list(steps.values()))
 
 
 def _put(state: State, rows: State) -> State:

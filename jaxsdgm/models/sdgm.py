@@ -324,10 +324,10 @@ class M1M2(nn.Module):
         terms |= self.nll(z1, rows, language=language)
         loss = bound + _weighted_nll(terms, hyper) + terms["kl_y"]
         if train and self.estimate_proportions:
-            loss *= self._importance(log_q, rows["mask"])
+            loss *= self._weigh_and_update_proportions(log_q, rows["mask"])
         return {**terms, "loss": loss}
 
-    def _importance(self, log_q: Array, mask: Array) -> Array:
+    def _weigh_and_update_proportions(self, log_q: Array, mask: Array) -> Array:
         """p(x) / p_pi(x), `[b]`, a constant whose mean is 1 once pi is right; then moves pi."""
         log_q, old = jax.lax.stop_gradient(log_q), self.proportions.value
         ratio = jnp.log(jnp.maximum(old, SMALLEST_PROPORTION)) - self.log_p_y()

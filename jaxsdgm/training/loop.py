@@ -81,8 +81,9 @@ def fit(
 ) -> list[Fit]:
     """Trains all trials side by side, each until `schedule` says so, from their checkpoints.
 
-    A run ends in the same bits however often it was interrupted. Trials that have ended are taken
-    out of the program whenever half of those in it have. A value that is not finite ends its trial
+    A run ends in the same bits however often it was interrupted (of several trials, to rounding:
+    a program of another size may sum in another order). Trials that have ended are taken out
+    of the program whenever half of those in it have. A value that is not finite ends its trial
     and leaves the last good checkpoint; where all trials end so, UserError names step and term.
     """
     with ExitStack() as stack:

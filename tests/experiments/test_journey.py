@@ -10,7 +10,7 @@ from ml_collections import ConfigDict
 from jaxsdgm import predict
 from jaxsdgm.data import debian
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments import classify, stages
+from jaxsdgm.experiments import classify, stages, sweep
 from jaxsdgm.experiments.trained import load_trained
 from tests.experiments import tiny_quickstart
 
@@ -136,7 +136,7 @@ def test_a_sweep_and_what_it_chose(workdir, tmp_path):
         tiny_quickstart.get_config().m1m2, {"source": "generated", "dir": ""}, workdir
     )
     later.tuned = str(tmp_path / "sweep")
-    assert classify.tuned(later).model.beta == found["chosen"]["beta"]
+    assert sweep.tuned(later).model.beta == found["chosen"]["beta"]
     later.tuned = str(tmp_path)
     with pytest.raises(UserError, match="is not the result of a sweep"):
         classify.run(later, tmp_path / "later")

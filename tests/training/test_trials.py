@@ -83,7 +83,7 @@ def test_m1m2_with_subsets_and_weights_of_its_own(tmp_path, n_devices):
 
 
 @pytest.mark.parametrize("stopped_in", [3, 6])
-def test_resumed_in_the_same_bits(tmp_path, stopped_in):
+def test_resumed_to_the_same_numbers(tmp_path, stopped_in):
     task = toy_task()
     whole = run_all(by_name(tmp_path / "whole", toys()), task, **SCHEDULE)
     cut = dataclasses.replace(task, evaluate=interrupted(task.evaluate, stopped_in))
@@ -114,9 +114,7 @@ def test_a_trial_that_diverges_does_not_stop_the_others(tmp_path, caplog):
     assert (good.stopped, good.step) == ("end", 8)
     assert "training stopped at step" in bad.stopped
     assert not bad.ended_well
-    assert not (tmp_path / "bad" / "checkpoints").exists() or not list(
-        (tmp_path / "bad" / "checkpoints").glob("[0-9]*")
-    )
+    assert not list((tmp_path / "bad" / "checkpoints").glob("[0-9]*"))
     with pytest.raises(UserError, match="training stopped at step"):
         run_all({tmp_path / "alone": toy_trial(1, math.inf)}, task)
 

@@ -1,0 +1,21 @@
+"""Systems of a benchmark in processes of their own, by turns: the best round of each counts."""
+
+import json
+import subprocess
+import sys
+from collections.abc import Sequence
+
+
+def by_turns(
+    script: str, argv: Sequence[str], systems: Sequence[str], *, rounds: int
+) -> dict[str, dict[str, float]]:
+    """{system: smallest value of every number} that `script ARGV --system=NAME` prints as JSON."""
+    results: dict[str, dict[str, float]] = {}
+    for system in [*systems] * rounds:
+        command = [sys.executable, script, *argv, f"--system={system}"]
+        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        result = json.loads(done.stdout.splitlines()[-1])
+        before = results.setdefault(system, result)
+        results[system] = {name: min(before[name], result[name]) for name in result}
+        print(system, json.dumps(result), flush=True)
+    return results
