@@ -1,7 +1,7 @@
-"""The recurrence of a bidirectional LSTM layer: three back ends, one set of parameters.
+"""The recurrence of an LSTM layer: three back ends, one set of parameters.
 
-All take `kernel_in [2, d, 4h]`, `kernel_hidden [2, h, 4h]` and `bias [2, 4h]`, gates stacked i, f,
-g, o: c' = s(f) c + s(i) tanh(g); h' = s(o) tanh(c').
+Kernels are `kernel_in [d, 4h]`, `kernel_hidden [h, 4h]` and `bias [4h]`, gates stacked i, f, g, o:
+c' = s(f) c + s(i) tanh(g); h' = s(o) tanh(c'). cuDNN's takes both directions' at once, `[2, ...]`.
 """
 
 from collections.abc import Callable, Mapping
@@ -16,52 +16,67 @@ from jax.experimental import rnn
 from jaxsdgm.distributions import at_least_float32
 
 #: steps whose input projections are one matrix product, and whose gates exist at a time
-CHUNK = 16
+CHUNK = 8
 #: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
 PACKS = 8
 
-State = tuple[Array, Array]  # h and c, [2, b, h] each
+State = tuple[Array, Array]  # h and c, [b, h] each
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(5,))
+@partial(jax.custom_vjp, nondiff_argnums=(6,))
 def lstm_scan(
-    x: Array, kernel_in: Array, kernel_hidden: Array, bias: Array, lengths: Array, packs: int
+    x: Array,
+    kernel_in: Array,
+    kernel_hidden: Array,
+    bias: Array,
+    lengths: Array,
+    backwards: Array,
+    packs: int,
 ) -> tuple[Array, Array]:
-    """Both directions in one loop over `x [t, 2, b, d]`, the second one's steps in reverse order.
+    """One direction over the first `lengths [b]` steps of `x [t, b, d]`, from a state of zeros.
 
     Gates are computed again in the backward pass: of a step there remain h and c, a third of
     what the gates and these would take, for a third more arithmetic.
 
     Args:
-      x: inputs; the rows' tokens are their first `lengths` steps in both directions.
-      lengths: `[b]` >= 1.
+      backwards: from each row's last token to its first, a scalar; both directions are one loop
+        under `vmap` over it and the kernels.
       packs: 1, or PACKS where the rows are sorted, longest first: then no work is done for rows
         that have ended, but for a fraction 1 / packs. Only outside `vmap`, which would do the work
         of all sizes.
 
     Returns:
-      Outputs `[t, 2, b, h]`, 0 beyond a row's length, and the last states `[2, b, h]`.
+      Outputs `[t, b, h]`, 0 beyond a row's length, and the last states `[b, h]`.
     """
-    return _forward(x, kernel_in, kernel_hidden, bias, lengths, packs)[0]
+    return _forward(x, kernel_in, kernel_hidden, bias, lengths, backwards, packs)[0]
 
 
 def _forward(
-    x: Array, kernel_in: Array, kernel_hidden: Array, bias: Array, lengths: Array, packs: int
+    x: Array,
+    kernel_in: Array,
+    kernel_hidden: Array,
+    bias: Array,
+    lengths: Array,
+    backwards: Array,
+    packs: int,
 ) -> Any:
-    b, h = x.shape[2], kernel_hidden.shape[1]
+    (t, b), h = x.shape[:2], len(kernel_hidden)
     chunks = _chunks(x)
-    starts = CHUNK * jnp.arange(len(chunks))
+    n = len(chunks)
     steps = {size: partial(_chunk, size) for size in _sizes(b, packs)}
+    parameters = kernel_in, kernel_hidden, bias, lengths, backwards
 
-    def body(state: State, inputs: tuple[Array, Array]) -> tuple[State, State]:
-        chunk, start = inputs
-        parameters = kernel_in, kernel_hidden, bias, lengths
-        return _switch(steps, lengths, start)(chunk, state, start, *parameters)
+    def body(i: Array, carry: tuple[State, State]) -> tuple[State, State]:
+        state, kept = carry
+        j = jnp.where(backwards, n - 1 - i, i)
+        step = _switch(steps, lengths, CHUNK * j)
+        state, every = step(chunks[j], state, CHUNK * j, *parameters)
+        return state, jax.tree.map(lambda all, new: all.at[j].set(new), kept, every)
 
-    zero = jnp.zeros((2, b, h), x.dtype)
-    (last, _), (hs, cs) = jax.lax.scan(body, (zero, zero), (chunks, starts))
-    outputs = jnp.where(_valid(x, lengths), _joined(hs, len(x)), 0)
-    return (outputs, last), (x, kernel_in, kernel_hidden, bias, lengths, hs, cs)
+    zero = jnp.zeros((b, h), x.dtype)
+    kept = jnp.zeros((n, CHUNK, b, h), x.dtype)
+    (last, _), (hs, cs) = jax.lax.fori_loop(0, n, body, ((zero, zero), (kept, kept)))
+    return (_joined(hs, t), last), (x, *parameters, hs, cs)
 
 
 def _chunk(
@@ -73,44 +88,50 @@ def _chunk(
     kernel_hidden: Array,
     bias: Array,
     lengths: Array,
+    backwards: Array,
 ) -> tuple[State, State]:
-    """CHUNK steps of the first `size` rows: the new state, and h and c after every step."""
-    b = x.shape[2]
-    gates = jnp.einsum("tsbd,sdg->tsbg", x[:, :, :size], kernel_in) + bias[:, None]
-    keep = (start + jnp.arange(len(x)))[:, None, None] < lengths[:size, None]  # t b 1
+    """CHUNK steps of the first `size` rows: the new state, and h and c after every step.
+
+    These are 0 where a row has no token.
+    """
+    b = x.shape[1]
+    gates = _in_order(x[:, :size] @ kernel_in + bias, backwards)
+    keep = _in_order(_kept(start, lengths[:size]), backwards)
 
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, State]:
         gate, keep = inputs
-        i, f, g, o = _activated(gate + jnp.einsum("sbh,shg->sbg", state[0], kernel_hidden))
+        i, f, g, o = _activated(gate + state[0] @ kernel_hidden)
         c = f * state[1] + i * g
-        new = jnp.where(keep, o * jnp.tanh(c), state[0]), jnp.where(keep, c, state[1])
-        return new, new
+        h = o * jnp.tanh(c)
+        state = jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])
+        return state, (jnp.where(keep, h, 0), jnp.where(keep, c, 0))
 
-    first = state[0][:, :size], state[1][:, :size]
-    last, every = jax.lax.scan(step, first, (gates, keep))
-    return _put(state, last), jax.tree.map(partial(_widen, b), every)
+    last, every = jax.lax.scan(step, (state[0][:size], state[1][:size]), (gates, keep))
+    hs, cs = (_widen(b, _in_order(x, backwards)) for x in every)
+    return _put(state, last), (hs, cs)
 
 
 def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
-    x, kernel_in, kernel_hidden, bias, lengths, hs, cs = residuals
-    d_outputs = _chunks(jnp.where(_valid(x, lengths), gradients[0], 0))
-    chunks = _chunks(x)
-    steps = {size: partial(_chunk_backward, size) for size in _sizes(x.shape[2], packs)}
+    x, kernel_in, kernel_hidden, bias, lengths, backwards, hs, cs = residuals
+    (t, b), d_outputs, chunks = x.shape[:2], _chunks(gradients[0]), _chunks(x)
+    n = len(chunks)
+    steps = {size: partial(_chunk_backward, size) for size in _sizes(b, packs)}
+    parameters = kernel_in, kernel_hidden, bias, lengths, backwards
 
-    def body(carry: Any, j: Array) -> tuple[Any, Array]:
-        d_state, d_parameters = carry
-        values = chunks[j], _before(hs, j), _before(cs, j), cs[j], d_outputs[j]
-        parameters = kernel_in, kernel_hidden, bias, lengths
-        arguments = (values, d_state, CHUNK * j, *parameters)
-        d_x, d_state, more = _switch(steps, lengths, CHUNK * j)(*arguments)
-        return (d_state, jax.tree.map(jnp.add, d_parameters, more)), d_x
+    def body(i: Array, carry: Any) -> Any:
+        d_state, d_parameters, d_x = carry
+        j = jnp.where(backwards, i, n - 1 - i)
+        before = tuple(_before(states, j, backwards) for states in (hs, cs))
+        values = chunks[j], *before, cs[j], d_outputs[j]
+        step = _switch(steps, lengths, CHUNK * j)
+        new, d_state, more = step(values, d_state, CHUNK * j, *parameters)
+        return d_state, jax.tree.map(jnp.add, d_parameters, more), d_x.at[j].set(new)
 
     d_state = gradients[1], jnp.zeros_like(gradients[1])
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_in, kernel_hidden, bias)]
-    numbers = jnp.arange(len(chunks))
-    (_, d_parameters), d_x = jax.lax.scan(body, (d_state, zeros), numbers, reverse=True)
-    of_kind = [d.astype(x.dtype) for d in d_parameters]
-    return _joined(d_x, len(x)), *of_kind, None
+    carry = d_state, zeros, jnp.zeros_like(chunks)
+    _, d_parameters, d_x = jax.lax.fori_loop(0, n, body, carry)
+    return _joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], None, None
 
 
 def _chunk_backward(
@@ -122,35 +143,32 @@ def _chunk_backward(
     kernel_hidden: Array,
     bias: Array,
     lengths: Array,
+    backwards: Array,
 ) -> tuple[Array, State, list[Array]]:
     """Gradients of a chunk's inputs, of the state before it, and of the parameters."""
-    b = values[0].shape[2]
-    x, h0, c0, c, d_h = (value[:, :, :size] for value in values)
-    gates = jnp.einsum("tsbd,sdg->tsbg", x, kernel_in) + bias[:, None]
-    i, f, g, o = _activated(gates + jnp.einsum("tsbh,shg->tsbg", h0, kernel_hidden))
-    tanh_c = jnp.tanh(c)
-    keep = (start + jnp.arange(len(x)))[:, None, None] < lengths[:size, None]  # t b 1
+    b = values[0].shape[1]
+    x, h0, c0, c, d_h = (value[:, :size] for value in values)
+    i, f, g, o = _activated(x @ kernel_in + bias + h0 @ kernel_hidden)
+    inputs = (i, f, g, o, jnp.tanh(c), c0, d_h, _kept(start, lengths[:size]))
 
     def step(carry: State, inputs: Any) -> tuple[State, Array]:
         i, f, g, o, tanh_c, c0, d_h, keep = inputs
-        d_h = carry[0] + d_h
+        d_h = carry[0] + jnp.where(keep, d_h, 0)
         d_c = carry[1] + d_h * o * (1 - tanh_c**2)
         parts = d_c * g * i * (1 - i), d_c * c0 * f * (1 - f), d_c * i * (1 - g**2)
         d_gate = jnp.concatenate([*parts, d_h * tanh_c * o * (1 - o)], -1)
         d_gate = jnp.where(keep, d_gate, 0)
-        d_h0 = jnp.einsum("sbg,shg->sbh", d_gate, kernel_hidden)
+        d_h0 = d_gate @ kernel_hidden.T
         return (jnp.where(keep, d_h0, d_h), jnp.where(keep, d_c * f, carry[1])), d_gate
 
-    first = d_state[0][:, :size], d_state[1][:, :size]
-    inputs = (i, f, g, o, tanh_c, c0, d_h, keep)
-    last, d_gates = jax.lax.scan(step, first, inputs, reverse=True)
-    d_x = jnp.einsum("tsbg,sdg->tsbd", d_gates, kernel_in)
-    wide = jnp.promote_types(x.dtype, jnp.float32)
-    d_parameters = [
-        jnp.einsum("tsbd,tsbg->sdg", x, d_gates, preferred_element_type=wide),
-        jnp.einsum("tsbh,tsbg->shg", h0, d_gates, preferred_element_type=wide),
-        at_least_float32(d_gates).sum((0, 2)),
-    ]
+    first = d_state[0][:size], d_state[1][:size]
+    inputs = [_in_order(x, ~backwards) for x in inputs]
+    last, d_gates = jax.lax.scan(step, first, tuple(inputs))
+    d_gates = _in_order(d_gates, ~backwards)
+    d_x = d_gates @ kernel_in.T
+    x, h0, d_gates = (value.reshape(-1, value.shape[-1]) for value in (x, h0, d_gates))
+    product = partial(jnp.matmul, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
+    d_parameters = [product(x.T, d_gates), product(h0.T, d_gates), at_least_float32(d_gates).sum(0)]
     return _widen(b, d_x), _put(d_state, last), d_parameters
 
 
@@ -160,7 +178,7 @@ lstm_scan.defvjp(_forward, _backward)
 def lstm_cudnn(
     x: Array, kernel_in: Array, kernel_hidden: Array, bias: Array, lengths: Array
 ) -> tuple[Array, Array]:
-    """The same layer by cuDNN, for `x [b, t, d]` in float32: outputs `[b, t, 2h]`, last `[b, 2h]`.
+    """Both directions by cuDNN, for `x [b, t, d]` in float32: outputs `[b, t, 2h]`, last `[b, 2h]`.
 
     Only on CUDA, and neither under `vmap` nor spread over devices.
     """
@@ -201,14 +219,24 @@ def _joined(chunks: Array, t: int) -> Array:
     return chunks.reshape(-1, *chunks.shape[2:])[:t]
 
 
-def _valid(x: Array, lengths: Array) -> Array:
-    return (jnp.arange(len(x))[:, None] < lengths)[:, None, :, None]  # t 1 b 1
+def _in_order(x: Array, backwards: Array) -> Array:
+    """`x [t, ...]` as the recurrence meets it, or back."""
+    return jnp.where(backwards, x[::-1], x)
 
 
-def _before(states: Array, j: Array) -> Array:
-    """The states `[CHUNK, 2, b, h]` that the steps of chunk j started from."""
-    first = jnp.where(j > 0, states[jnp.maximum(j - 1, 0), -1], 0)
-    return jnp.concatenate([first[None], states[j][:-1]])
+def _kept(start: Array, lengths: Array) -> Array:
+    """Whether there is a token in each step of the chunk from `start`, `[CHUNK, b, 1]`."""
+    return (start + jnp.arange(CHUNK))[:, None, None] < lengths[:, None]
+
+
+def _before(states: Array, j: Array, backwards: Array) -> Array:
+    """The states `[CHUNK, b, h]` that the steps of chunk j started from."""
+    n = len(states)
+    k = jnp.where(backwards, j + 1, j - 1)
+    near = states[jnp.clip(k, 0, n - 1), jnp.where(backwards, 0, -1)]
+    first = jnp.where((k >= 0) & (k < n), near, 0)
+    ordered = _in_order(states[j], backwards)
+    return _in_order(jnp.concatenate([first[None], ordered[:-1]]), backwards)
 
 
 def _sizes(b: int, packs: int) -> list[int]:
@@ -226,11 +254,11 @@ def _switch(
 
 
 def _put(state: State, rows: State) -> State:
-    """A state `[2, b, h]` with new first rows."""
-    put = lambda old, new: jax.lax.dynamic_update_slice(old, new, (0, 0, 0))
+    """A state `[b, h]` with new first rows."""
+    put = lambda old, new: jax.lax.dynamic_update_slice(old, new, (0, 0))
     return put(state[0], rows[0]), put(state[1], rows[1])
 
 
 def _widen(b: int, x: Array) -> Array:
-    """`[..., rows, h]` filled up with zeros to `b` rows."""
-    return jnp.pad(x, [(0, 0)] * (x.ndim - 2) + [(0, b - x.shape[-2]), (0, 0)])
+    """`[t, rows, h]` filled up with zeros to `b` rows."""
+    return jnp.pad(x, ((0, 0), (0, b - x.shape[1]), (0, 0)))

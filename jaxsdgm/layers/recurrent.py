@@ -52,13 +52,20 @@ class BiLSTMLayer(nn.Module):
         )
         if self.backend == "cudnn":
             return lstm_cudnn(x, kernel_in, kernel_hidden, bias, lengths)
-        both = jnp.stack([x, reverse_sequences(x, lengths)]).transpose(2, 0, 1, 3)  # t 2 b d
+        time_major = x.swapaxes(0, 1)
         packs = PACKS if self.backend == "packed" else 1
-        scanned: Any = lstm_scan(both, kernel_in, kernel_hidden, bias, lengths, packs)
-        outputs, last = scanned
-        forward, backward = outputs.transpose(1, 2, 0, 3)
-        backward = reverse_sequences(backward, lengths)
-        return jnp.concatenate([forward, backward], -1), jnp.concatenate([last[0], last[1]], -1)
+
+        def one_way(kernel_in: Array, kernel_hidden: Array, bias: Array, backwards: Array) -> Any:
+            parameters = kernel_in, kernel_hidden, bias
+            return lstm_scan(time_major, *parameters, lengths, backwards, packs)
+
+        both = kernel_in, kernel_hidden, bias, jnp.array([False, True])
+        if packs == 1:
+            outputs, last = jax.vmap(one_way)(*both)
+        else:  # the rows at work differ
+            ways = [one_way(*(x[i] for x in both)) for i in range(2)]
+            outputs, last = zip(*ways, strict=True)
+        return jnp.concatenate([*outputs], -1).swapaxes(0, 1), jnp.concatenate([*last], -1)
 
     def _param(self, name: str, shape: tuple[int, ...]) -> Array:
         return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)

@@ -106,7 +106,8 @@ def x64():
 
 
 def plain_scan(x, kernel_in, kernel_hidden, bias, lengths):
-    """The recurrence step by step over all rows, differentiated by JAX."""
+    """A layer step by step over all rows, differentiated by JAX."""
+    both = jnp.stack([x, reverse_sequences(x, lengths)]).transpose(2, 0, 1, 3)  # t 2 b d
 
     def step(state, inputs):
         h, c = state
@@ -119,22 +120,31 @@ def plain_scan(x, kernel_in, kernel_hidden, bias, lengths):
         state = jnp.where(keep, new, h), jnp.where(keep, new_c, c)
         return state, jnp.where(keep, new, 0)
 
-    zero = jnp.zeros((2, x.shape[2], kernel_hidden.shape[1]), x.dtype)
-    (last, _), outputs = jax.lax.scan(step, (zero, zero), (x, jnp.arange(len(x))))
-    return outputs, last
+    zero = jnp.zeros((2, x.shape[0], kernel_hidden.shape[1]), x.dtype)
+    (last, _), outputs = jax.lax.scan(step, (zero, zero), (both, jnp.arange(x.shape[1])))
+    forward, backward = outputs.transpose(1, 2, 0, 3)
+    outputs = jnp.concatenate([forward, reverse_sequences(backward, lengths)], -1)
+    return outputs, jnp.concatenate([*last], -1)
+
+
+def layer_scan(backend, x, kernel_in, kernel_hidden, bias, lengths):
+    """The same by a back end of `BiLSTMLayer`."""
+    params = {"kernel_in": kernel_in, "kernel_hidden": kernel_hidden}
+    params |= {"bias_in": bias, "bias_hidden": jnp.zeros_like(bias)}
+    return BiLSTMLayer(H, backend).apply({"params": params}, x, lengths)
 
 
 def problem(b, t, dtype=np.float64):
     """Inputs, parameters and sorted lengths."""
     rng = np.random.default_rng(0)
     lengths = np.sort(rng.integers(1, t + 1, b))[::-1].astype(np.int32)
-    shapes = (t, 2, b, D), (2, D, 4 * H), (2, H, 4 * H), (2, 4 * H)
+    shapes = (b, t, D), (2, D, 4 * H), (2, H, 4 * H), (2, 4 * H)
     return (*(rng.normal(size=s).astype(dtype) for s in shapes), lengths.copy())
 
 
-@pytest.mark.parametrize("packs", [1, lstm.PACKS])
+@pytest.mark.parametrize("backend", ["scan", "packed"])
 @pytest.mark.parametrize(("b", "t"), [(1, 1), (3, 5), (9, 16), (40, 37)])
-def test_values_and_gradients_of_the_scan(x64, packs, b, t):
+def test_values_and_gradients_of_the_scan(x64, backend, b, t):
     *arguments, lengths = problem(b, t)
 
     def value(scan, *arguments):
@@ -142,7 +152,7 @@ def test_values_and_gradients_of_the_scan(x64, packs, b, t):
         wave = jnp.cos(jnp.arange(outputs.size).reshape(outputs.shape))
         return (wave * outputs).sum() + (last**3).sum(), (outputs, last)
 
-    ours = lambda *a: lstm.lstm_scan(*a, lengths, packs)
+    ours = lambda *a: layer_scan(backend, *a, lengths)
     theirs = lambda *a: plain_scan(*a, lengths)
     every = {"argnums": (0, 1, 2, 3), "has_aux": True}
     found, expected = (
@@ -155,7 +165,7 @@ def test_values_and_gradients_of_the_scan(x64, packs, b, t):
 def test_the_scan_under_vmap(x64):
     *arguments, lengths = problem(5, 7)
     both = [np.stack([x, 2 * x]) for x in arguments]
-    run = jax.vmap(lambda *a: lstm.lstm_scan(*a, lengths, 1)[1])
+    run = jax.vmap(lambda *a: layer_scan("scan", *a, lengths)[1])
     expected = plain_scan(*(2 * x for x in arguments), lengths)[1]
     np.testing.assert_allclose(run(*both)[1], expected, rtol=1e-9)
 
@@ -165,13 +175,11 @@ def test_cudnn_has_the_same_parameters():
     x, *parameters, lengths = problem(3, 6, np.float32)
     weights = lstm.cudnn_weights(*parameters)
     zero = jnp.zeros((2, 3, H))
-    one_way = x[:, 0].swapaxes(0, 1)  # b t d
     unpacked = rnn.unpack_lstm_weights(weights, D, H, 1, True)
-    outputs, last, _ = rnn.lstm_ref(one_way, zero, zero, *unpacked, lengths, D, H, 1, 0.0, True)
-    both = jnp.stack([one_way, reverse_sequences(one_way, lengths)]).transpose(2, 0, 1, 3)
-    ours, ours_last = lstm.lstm_scan(both, *parameters, lengths, 1)  # pyright: ignore
-    np.testing.assert_allclose(outputs[..., :H], ours[:, 0].swapaxes(0, 1), atol=1e-5)
-    np.testing.assert_allclose(last, ours_last, atol=1e-5)
+    outputs, last, _ = rnn.lstm_ref(x, zero, zero, *unpacked, lengths, D, H, 1, 0.0, True)
+    ours, ours_last = layer_scan("scan", x, *parameters, lengths)
+    np.testing.assert_allclose(outputs[..., :H], ours[..., :H], atol=1e-5)
+    np.testing.assert_allclose(jnp.concatenate([*last], -1), ours_last, atol=1e-5)
 
 
 def test_a_packed_encoder_gives_its_rows_in_their_order():
