@@ -31,6 +31,7 @@ from configs import debian_e5, sib200_e5
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import baselines, classify, inputs, outputs, systems
 from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.trials import stack, stack_plans
 
 CONFIGS = {"debian": debian_e5, "sib200": sib200_e5}
 NETWORKS, CLASSICAL = ("bow", "nxvae_z1"), baselines.BASELINES
@@ -84,19 +85,20 @@ def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np
         initialise = initialise or systems.make_initialise(model, one)
         task = classify.make_task(config, model, one, parallel)
         trial = classify.make_trial(config, model, one, parallel, Path(), initialise)
-        # compiled for the first seed: the others differ in values only
-        run = run or jax.jit(task.run, donate_argnums=0)
-        predict = predict or outputs.make_predict(model, base.language, parallel)
+        predict = predict or outputs.make_predict(model, base.language, parallel, trials=True)
         for values in scores.values():
             values.append([])
-        every, data = config.training.eval_every, jax.device_put(task.data)
-        state = trial.make()
+        every, data = config.training.eval_every, parallel.replicate(task.data)
+        state = stack([trial.make()])
         for start in range(0, config.training.max_steps, every):
-            state, _ = run(state, data, trial.plan(start, every))
+            plan = parallel.lay_out(stack_plans([trial.plan(start, every)]))
+            # compiled for the first seed: the others differ in values only
+            run = run or parallel.compile(task.run, state, data, plan)
+            state, _ = run(state, data, plan)
             for split, values in scores.items():
                 arrays = base.splits[split]
                 rows = {"features": arrays["features"]}
-                log_q = predict(state.params, state.batch_stats, rows)["log_q"]
+                log_q = predict(state.params, state.batch_stats, rows)["log_q"][0]
                 values[-1].append(100 * float(np.mean(log_q.argmax(-1) == arrays["labels"])))
     return {split: np.array(values).T for split, values in scores.items()}
 

@@ -11,7 +11,7 @@ def _shared() -> ConfigDict:
     config.seed = 0
     # Workdir (or checkpoints folder, or one step in it) of the stage before; "" for random values.
     config.pretrained = ""
-    # Data parallelism over the local devices: jit or pmap.
+    # Data parallelism over the devices (of all processes): jit, or pmap for one process.
     config.parallel = "jit"
     # Matrix products in float32 or bfloat16; parameters stay float32.
     config.dtype = "float32"

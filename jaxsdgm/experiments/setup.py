@@ -12,6 +12,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
+from jax.sharding import PartitionSpec as P
 
 from jaxsdgm import __version__
 from jaxsdgm.data.documents import write_text
@@ -20,7 +21,7 @@ from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.terms import masked_mean, normal_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
-from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.parallel import AXIS, TRIALS, Parallel, fetch
 
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
@@ -217,7 +218,17 @@ def make_chunked(
     def over_chunks(params: Any, batch_stats: Any, rows: Any) -> Any:
         return jax.lax.map(lambda part: function(params, batch_stats, part), rows)
 
-    compiled = jax.jit(parallel.over_trials(over_chunks, (0, 0, None)))
+    mapped = parallel.over_trials(over_chunks, (0, 0, None))
+    specs = (P(TRIALS), P(TRIALS), P(None, AXIS)), P(TRIALS, None, AXIS)
+    programs: dict[int, Any] = {}
+
+    def compiled(count: int) -> Any:
+        """The program for so many trials."""
+        if count not in programs:
+            sharded = parallel.shard(mapped, trials=count, in_specs=specs[0], out_specs=specs[1])
+            programs[count] = jax.jit(sharded)
+        return programs[count]
+
     first = (lambda x: x) if trials else (lambda x: x[0])
 
     def run(params: Any, batch_stats: Any, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
@@ -233,9 +244,8 @@ def make_chunked(
             )
             for name, x in rows.items()
         }
-        spread = parallel.spreads(len(jax.tree.leaves(params)[0]))
-        padded = jax.device_put(padded, parallel.replicated if spread else parallel.by_row)
-        answers = jax.device_get(compiled(params, batch_stats, padded))  # T chunks chunk ...
+        found = compiled(len(jax.tree.leaves(params)[0]))(params, batch_stats, padded)
+        answers = fetch(found)  # T chunks chunk ...
         joined = {k: x.reshape(len(x), -1, *x.shape[3:])[:, :n] for k, x in answers.items()}
         return {name: first(x) for name, x in joined.items()}
 

@@ -2,7 +2,6 @@
 
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
@@ -12,19 +11,7 @@ from jaxsdgm.distributions import at_least_float32
 from jaxsdgm.layers.encoders import PAD
 from jaxsdgm.layers.linear import Linear, uniform_fan
 from jaxsdgm.layers.recurrent import GRU
-
-
-def bag_of_words_nll(logits: Array, ids: Array) -> Array:
-    """- sum_t log softmax(logits)[x_t] over the tokens that are not PAD, in nats, `[b]`.
-
-    `logits [b, v]`, `ids [b, t]`. All positions share one distribution, so there is one
-    log-sum-exp a document and a gather; nothing of shape `[b, t, v]` is made (spec §3.4).
-    """
-    logits = at_least_float32(logits)
-    mask = ids != PAD
-    picked = jnp.take_along_axis(logits, ids, axis=1)  # b t
-    normaliser = jax.nn.logsumexp(logits, axis=-1)
-    return mask.sum(-1) * normaliser - jnp.where(mask, picked, 0).sum(-1)
+from jaxsdgm.layers.softmax import softmax_nll
 
 
 class BagOfWordsDecoder(nn.Module):
@@ -50,7 +37,8 @@ class BagOfWordsDecoder(nn.Module):
 
     def nll(self, z: Array, ids: Array, table: Array) -> Array:
         """Negative log-likelihood of `ids [b, t]` in nats, `[b]`."""
-        return bag_of_words_nll(self.logits(z, table), ids)
+        z, table = promote_dtype(z, table, dtype=self.dtype)
+        return softmax_nll(z, table, self.bias, ids, True)
 
 
 class FeatureDecoder(nn.Module):
@@ -105,25 +93,14 @@ class GRUDecoder(nn.Module):
     def nll(self, z: Array, ids: Array, table: Array) -> Array:
         """Negative log-likelihood of `ids [b, t]` in nats, `[b]`.
 
-        The softmax of one time step exists at a time: logits are made again in the backward pass.
+        Steps beyond the end of a document cost no softmax.
         """
         previous = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)), constant_values=PAD)
         states = self.states(z, previous, table)  # b t h
-
-        @jax.checkpoint
-        def add(kernel: Array, bias: Array, state: Array, target: Array) -> Array:
-            logits = at_least_float32(state @ kernel + bias)
-            picked = jnp.take_along_axis(logits, target[:, None], axis=1)[:, 0]
-            return jnp.where(target != PAD, jax.nn.logsumexp(logits, axis=-1) - picked, 0)
-
-        states, kernel, bias = promote_dtype(states, self.kernel, self.bias, dtype=self.dtype)
-        inputs = states.swapaxes(0, 1), ids.T
-
-        def body(total: Array, inputs: tuple[Array, Array]) -> tuple[Array, None]:
-            return total + add(kernel, bias, *inputs), None
-
-        zero = jnp.zeros(ids.shape[0], jnp.promote_types(states.dtype, jnp.float32))
-        return jax.lax.scan(body, zero, inputs)[0]
+        states, kernel = promote_dtype(states, self.kernel, dtype=self.dtype)
+        tokens = states.reshape(-1, self.hidden), kernel.T, self.bias, ids.reshape(-1, 1)
+        nll: Any = softmax_nll(*tokens, False)
+        return nll.reshape(ids.shape).sum(-1)
 
 
 DECODERS = {"bow": BagOfWordsDecoder, "gru": GRUDecoder}

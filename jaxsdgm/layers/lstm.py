@@ -18,7 +18,7 @@ from jaxsdgm.distributions import at_least_float32
 #: steps whose input projections are one matrix product, and whose gates exist at a time
 CHUNK = 8
 #: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
-PACKS = 8
+PACKS = 5
 
 State = tuple[Array, Array]  # h and c, [b, h] each
 

@@ -23,8 +23,7 @@ class MaskedBatchNorm(nn.Module):
     leaves as they are.
 
     `groups > 1` reproduces gradient accumulation over chunks (spec §6.5) without a loop.
-    `axis_name` is the mapped axis under `pmap`: sums are then over all devices. Under `jit` with a
-    sharded batch the sums are global already.
+    `axis_name` is the mapped axis that the rows are spread over: sums are then over all devices.
     """
 
     axis_name: str | None = None

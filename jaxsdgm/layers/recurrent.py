@@ -63,8 +63,7 @@ class BiLSTMLayer(nn.Module):
         if packs == 1:
             outputs, last = jax.vmap(one_way)(*both)
         else:  # the rows at work differ
-            ways = [one_way(*(x[i] for x in both)) for i in range(2)]
-            outputs, last = zip(*ways, strict=True)
+            outputs, last = jax.lax.map(lambda way: one_way(*way), both)
         return jnp.concatenate([*outputs], -1).swapaxes(0, 1), jnp.concatenate([*last], -1)
 
     def _param(self, name: str, shape: tuple[int, ...]) -> Array:

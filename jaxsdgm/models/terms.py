@@ -48,7 +48,7 @@ def whole(rows: Mapping[str, Array]) -> dict[str, Array]:
 def masked_mean(values: Array, mask: Array, axis_name: str | None = None) -> Array:
     """Mean of `values [b]` over the rows whose `mask [b]` is set; 0 where none is.
 
-    `axis_name` is the mapped axis of `pmap`, over which the rows are spread.
+    `axis_name` is the mapped axis that the rows are spread over, if they are.
     """
     mask = mask.astype(values.dtype)
     # where, not a product: a row that does not count may hold an infinity

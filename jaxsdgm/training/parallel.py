@@ -4,40 +4,39 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
+import jax.numpy as jnp
 import numpy as np
+from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxsdgm.errors import UserError
 
+#: the mapped axis of rows, over which steps take means and statistics
 AXIS = "data"
+TRIALS = "trials"
 MODES = ("jit", "pmap")
 
 
 class Parallel:
-    """Compiles functions for all local devices, and lays out what they are given.
+    """Compiles functions for all devices, of all processes, and lays out what they are given.
 
-    States have a leading axis of trials. Under "jit" the trials are spread over a one-axis mesh
-    where there are enough of them: no device then waits for another. Fewer trials are on every
-    device, which has its share of the rows of a plan, and the compiler inserts the sums. Under
-    "pmap" the rows are split by hand and the step takes the means.
+    States have a leading axis of trials. Where there are as many trials as devices these are spread
+    over them: no device then waits for another. Fewer trials are on every device, which has its
+    share of the rows of a plan. A step sees the rows of its device alone, under `shard_map` ("jit")
+    as under "pmap", so that every kernel works in it as on one device; what concerns all rows it
+    sums over AXIS.
     """
+
+    axis_name = AXIS
 
     def __init__(self, mode: str = "jit", devices: list[Any] | None = None) -> None:
         if mode not in MODES:
             raise UserError(f"config.parallel is {mode!r}; use one of {', '.join(MODES)}")
+        if mode == "pmap" and jax.process_count() > 1:
+            raise UserError("config.parallel is 'pmap', which is for one process; use jit")
         self.mode = mode
-        self.devices = devices or jax.local_devices()
-        mesh = Mesh(np.array(self.devices), (AXIS,))
-        self.replicated = NamedSharding(mesh, P())
-        self.by_trial = NamedSharding(mesh, P(AXIS))
-        self.by_row = NamedSharding(mesh, P(None, AXIS))
-        self.by_row_of_trial = NamedSharding(mesh, P(None, None, AXIS))
-
-    @property
-    def axis_name(self) -> str | None:
-        """The mapped axis that means and statistics are to be taken over."""
-        return AXIS if self.mode == "pmap" else None
+        self.devices = devices or jax.devices()
 
     def spreads(self, trials: int) -> bool:
         """Whether so many trials are spread over the devices, instead of rows."""
@@ -48,36 +47,38 @@ class Parallel:
         return len(self.devices) if self.spreads(trials) else 1
 
     def sees_rows(self, trials: int) -> bool:
-        """Whether a step has its rows to itself: neither batched by `vmap` nor spread by `jit`.
-
-        Some kernels need that, or are faster then.
-        """
-        batched = trials > 1 and not self.one_by_one
-        return not batched and (len(self.devices) == 1 or self.mode == "pmap")
+        """Whether a step is never batched by `vmap`, which some kernels do not stand."""
+        return trials == 1 or self.one_by_one
 
     @property
     def one_by_one(self) -> bool:
-        """Whether trials run one after the other; see `over_trials`."""
-        return len(self.devices) == 1 and self.devices[0].platform == "cpu"
+        """Whether the trials of a device run one after the other; see `over_trials`."""
+        return self.devices[0].platform == "cpu"
+
+    # -- layout ------------------------------------------------------------------------------------
+
+    def mesh(self, trials: int) -> Mesh:
+        """Trials by rows."""
+        shape = (len(self.devices), 1) if self.spreads(trials) else (1, len(self.devices))
+        return Mesh(np.array(self.devices).reshape(shape), (TRIALS, AXIS))
 
     def place(self, tree: Any, trials: int) -> Any:
         """A pytree `[T, ...]` on the devices, its trials spread or all on each."""
-        return jax.device_put(tree, self.by_trial if self.spreads(trials) else self.replicated)
+        return _put(tree, NamedSharding(self.mesh(trials), P(TRIALS)))
 
     def replicate(self, tree: Any) -> Any:
         """A copy of a pytree on every device."""
-        return jax.device_put(tree, self.replicated)
+        return _put(tree, NamedSharding(self.mesh(1), P()))
 
     def lay_out(self, plan: Any) -> Any:
         """A plan of arrays `[T, s, b]`, its trials or its rows spread over the devices."""
         if self.mode == "jit":
-            return jax.device_put(plan, self._of_plan(_trials(plan)))
+            return _put(plan, NamedSharding(self.mesh(_trials(plan)), P(TRIALS, None, AXIS)))
         n = len(self.devices)
         split = lambda x: np.moveaxis(x.reshape(*x.shape[:2], n, -1), 2, 0)  # n T s b/n
         return jax.tree.map(split, plan)
 
-    def _of_plan(self, trials: int) -> NamedSharding:
-        return self.by_trial if self.spreads(trials) else self.by_row_of_trial
+    # -- programs ----------------------------------------------------------------------------------
 
     def over_trials(
         self, function: Callable[..., Any], in_axes: tuple[int | None, ...]
@@ -85,8 +86,8 @@ class Parallel:
         """`function` over the leading axis of the arguments whose axis is 0.
 
         One trial is called as if there were no axis: not every kernel has a batched form. Several
-        run as one by `vmap`; but one after the other on a single CPU device, which has no idle
-        units to fill and multiplies many small matrices slower than a few.
+        run as one by `vmap`; but one after the other on a CPU, which has no idle units to fill and
+        multiplies many small matrices slower than a few.
         """
 
         def mapped(*arguments: Any) -> Any:
@@ -112,15 +113,49 @@ class Parallel:
         if self.mode == "pmap":
             axes = {"in_axes": (None, None, 0), "out_axes": None}
             return jax.pmap(mapped, AXIS, devices=self.devices, **axes).lower(*arguments).compile()
-        trials = _trials(arguments[0])
-        state = self.by_trial if self.spreads(trials) else self.replicated
-        jitted = jax.jit(
+        sharded = self.shard(
             mapped,
-            in_shardings=(state, self.replicated, self._of_plan(trials)),
-            out_shardings=state,
-            donate_argnums=0,
+            trials=_trials(arguments[0]),
+            in_specs=(P(TRIALS), P(), P(TRIALS, None, AXIS)),
+            out_specs=P(TRIALS),
         )
-        return jitted.lower(*arguments).compile()
+        return jax.jit(sharded, donate_argnums=0).lower(*arguments).compile()
+
+    def shard(
+        self, function: Callable[..., Any], *, trials: int, in_specs: Any, out_specs: Any
+    ) -> Callable[..., Any]:
+        """`function` of the parts of a device, for whole arguments."""
+        specs = {"in_specs": in_specs, "out_specs": out_specs}
+        # unchecked: what is the same on all devices is so by the sums over AXIS, as under pmap
+        return jax.shard_map(function, mesh=self.mesh(trials), **specs, check_vma=False)
+
+
+def fetch(tree: Any) -> Any:
+    """A pytree of arrays, of whichever processes' devices, as numpy arrays."""
+
+    def whole(x: Any) -> np.ndarray:
+        if getattr(x, "is_fully_addressable", True) or x.is_fully_replicated:
+            return np.asarray(x)
+        return multihost_utils.process_allgather(x, tiled=True)
+
+    return jax.tree.map(whole, tree)
+
+
+def _put(tree: Any, sharding: NamedSharding) -> Any:
+    if sharding.is_fully_addressable:
+        return jax.device_put(tree, sharding)
+    return jax.tree.map(lambda x: _put_part(x, sharding), tree)
+
+
+def _put_part(x: Any, sharding: NamedSharding) -> jax.Array:
+    """Each process gives its devices their part; all hold the whole array."""
+    if getattr(x, "sharding", None) == sharding:
+        return x
+    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
+        data = _put_part(jax.random.key_data(x), sharding)
+        return jax.random.wrap_key_data(data)
+    x = fetch(x)
+    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
 
 def _trials(tree: Any) -> int:

@@ -28,8 +28,8 @@ def make_step(
     `objective(params, batch_stats, batch, phase=, hyper=, key=)` returns the masked means of its
     terms, {group: {term: scalar}}, and new batch statistics; the loss is the sum of the groups'
     terms "loss". `schedule` maps the hyperparameters to those in force at a step. With `axis_name`
-    the step runs under `pmap`, where the gradient of a global mean is the mean of the devices'
-    gradients.
+    the step sees the rows of one device, and the gradient of a global mean is the mean of the
+    devices' gradients.
     """
 
     def step(state: TrainState, batch: Any, phase: str) -> tuple[TrainState, dict[str, Array]]:

@@ -10,7 +10,7 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.parallel import Parallel, fetch
 from jaxsdgm.training.state import TrainState
 
 #: (start, count) -> {phase: {group: rows}}, arrays `[s, b]` of the steps [start, start + count)
@@ -147,13 +147,13 @@ class Program:
             self.compiled = self.parallel.compile(self.task.run, *arguments)
         times.append(time.monotonic())
         state, history = self.compiled(self.tree["state"], self.data, batches)
-        history = jax.device_get(history)
+        history = fetch(history)
         times.append(time.monotonic())
         metrics = self.task.evaluate(state.params, state.batch_stats)
         scores = jnp.asarray([one[self.task.score] for one in metrics], jnp.float32)
         self.tree = {"state": state, "best": self.better(self.tree["best"], state, scores)}
         best = self.tree["best"]
-        best_scores, failures = jax.device_get((best.score, best.failures))
+        best_scores, failures = fetch((best.score, best.failures))
         compiling, training = np.diff(times).tolist()
         windows = {}
         for slot, (i, examples) in enumerate(zip(self.slots, _examples(plan), strict=True)):

@@ -9,7 +9,6 @@ from flax import linen as nn
 from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.evaluation.latents import active_units
-from jaxsdgm.layers.decoders import bag_of_words_nll
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.recurrent import BiLSTM
 from jaxsdgm.models.nxvae import NXVAE
@@ -126,14 +125,6 @@ def test_bag_of_words(path, dtype):
         expected = to_flax(under(arrays, f"grad_{language}/"))[0]
         assert_trees_close(grads[0], expected, dtype, "grad")
         assert_close(grads[1], arrays[f"grad_in/z_{language}"], dtype, "z", gradient=True)
-
-
-def test_bag_of_words_equals_the_sum_over_positions():
-    logits = jax.random.normal(jax.random.key(0), (3, 11))
-    ids = jnp.array([[3, 3, 1, 0], [9, 0, 0, 0], [2, 10, 4, 5]])
-    log_p = jax.nn.log_softmax(logits)
-    expected = [-sum(log_p[i, x] for x in row if x) for i, row in enumerate(ids)]
-    np.testing.assert_allclose(bag_of_words_nll(logits, ids), expected, rtol=1e-5)
 
 
 def nxvae(params, adversary="none"):

@@ -12,7 +12,7 @@ import pytest
 from jaxsdgm.errors import UserError
 from jaxsdgm.models.terms import masked_mean
 from jaxsdgm.training.loop import Schedule, fit
-from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.parallel import AXIS, Parallel
 from jaxsdgm.training.state import adam, create_state
 from jaxsdgm.training.step import make_run, make_step
 from jaxsdgm.training.trials import Task, Trial
@@ -46,7 +46,7 @@ def toy_objective(params, batch_stats, batch, *, phase, hyper, key):
     error = (rows["x"] @ params["w"] - rows["y"] + 0.1 * jax.random.normal(key)) ** 2
     size = jnp.sqrt(rows["scale"] * (params["w"] ** 2).sum())
     terms = {"error": error, "size": size, "loss": error + 0.01 * size}
-    return {"all": {k: masked_mean(v, rows["mask"]) for k, v in terms.items()}}, batch_stats
+    return {"all": {k: masked_mean(v, rows["mask"], AXIS) for k, v in terms.items()}}, batch_stats
 
 
 def toy_plan(start, count):
@@ -61,7 +61,7 @@ def toy(**fields):
     optimizer = adam()
     task = Task(
         "toy",
-        make_run(make_step(toy_objective, optimizer)),
+        make_run(make_step(toy_objective, optimizer, axis_name=AXIS)),
         data={"en": {"all": toy_data()}},
         evaluate=lambda params, stats: [{"accuracy": -float((w**2).sum())} for w in params["w"]],
         score="accuracy",

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import re
 
 import jax
 import numpy as np
@@ -120,13 +121,14 @@ def test_a_trial_that_diverges_does_not_stop_the_others(tmp_path, caplog):
 
 
 def test_trials_spread_over_devices_do_not_talk(tmp_path):
-    """The compiled program of four trials on four devices has no collective operation."""
+    """In the compiled program of four trials on four devices each is a group of its own."""
     parallel = Parallel(devices=jax.local_devices()[:4])
     task, trial = tiny.task(parallel, tiny.config())
     tree = parallel.place(jax.tree.map(lambda x: jax.numpy.stack([x] * 4), trial.make()), 4)
     plan = parallel.lay_out(stack_plans([trial.plan(0, 2)] * 4))
     text = parallel.compile(task.run, tree, parallel.replicate(task.data), plan).as_text()
-    for operation in ("all-reduce", "all-gather", "all-to-all", "collective-permute"):
+    assert set(re.findall(r"replica_groups=(.*?}})", text)) == {"{{0},{1},{2},{3}}"}
+    for operation in ("all-gather", "all-to-all", "collective-permute"):
         assert operation not in text
 
 

@@ -1,0 +1,85 @@
+"""The tiled likelihood of words against one softmax over the vocabulary."""
+
+from functools import partial
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+import pytest
+
+from jaxsdgm.layers import softmax
+from jaxsdgm.layers.softmax import softmax_nll
+
+V, E = 23, 4
+
+
+@pytest.fixture
+def x64():
+    jax.config.update("jax_enable_x64", True)
+    yield
+    jax.config.update("jax_enable_x64", False)
+
+
+def problem(n, t):
+    """Rows with words that repeat, with PAD in between, and without a word."""
+    rng = np.random.default_rng(0)
+    ids = rng.integers(0, V, (n, t)) * (rng.random((n, 1)) < 0.8)
+    return rng.normal(size=(n, E)), rng.normal(size=(V, E)), rng.normal(size=V), ids
+
+
+def plain_nll(z, table, bias, ids, silent_pad):
+    """The sum over positions."""
+    scores = z @ table.T
+    if silent_pad:
+        scores = scores.at[:, 0].set(0)
+    log_p = jax.nn.log_softmax(scores + bias)
+    return -jnp.where(ids != 0, jnp.take_along_axis(log_p, ids, 1), 0).sum(-1)
+
+
+@pytest.mark.parametrize("silent_pad", [True, False])
+@pytest.mark.parametrize("tile", [(512, 4096), (512, 23), (512, 7), (3, 7), (4, 23)])
+@pytest.mark.parametrize("batched", [False, True])
+def test_values_and_gradients(x64, monkeypatch, tile, silent_pad, batched):
+    monkeypatch.setattr(softmax, "ROWS", tile[0])
+    monkeypatch.setattr(softmax, "WORDS", tile[1])
+    *arguments, ids = problem(11, 6)
+
+    def total(nll, z, table, bias):
+        values = nll(z, table, bias, ids, silent_pad)
+        return (values * jnp.cos(jnp.arange(11))).sum(), values
+
+    found, expected = (
+        jax.grad(partial(total, nll), argnums=(0, 1, 2), has_aux=True)
+        for nll in (softmax_nll, plain_nll)
+    )
+    if batched:
+        arguments = [np.stack([x, 2 * x]) for x in arguments]
+        found, expected = jax.vmap(found), jax.vmap(expected)
+    pairs = zip(
+        jax.tree.leaves(jax.jit(found)(*arguments)),
+        jax.tree.leaves(jax.jit(expected)(*arguments)),
+        strict=True,
+    )
+    for a, b in pairs:
+        np.testing.assert_allclose(a, b, rtol=1e-9, atol=1e-12)
+
+
+def test_bfloat16_sums_in_float32():
+    z, table, bias, ids = problem(5, 6)
+    exact = plain_nll(z, jnp.asarray(table), bias, ids, True)
+    low = [jnp.asarray(x, jnp.bfloat16) for x in (z, table)]
+    nll = softmax_nll(*low, jnp.asarray(bias, jnp.float32), ids, True)
+    assert nll.dtype == jnp.float32
+    np.testing.assert_allclose(nll, exact, rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize("v", [40_000, 250_000])
+def test_logits_are_never_whole(v):
+    """The temporary memory of a step does not hold `[n, v]`, let alone twice."""
+    n, t = 512, 64
+    shapes = [((n, E), float), ((v, E), float), ((v,), float), ((n, t), int)]
+    arguments = [jax.ShapeDtypeStruct(shape, kind) for shape, kind in shapes]
+    total = lambda z, table, bias, ids: softmax_nll(z, table, bias, ids, True).sum()
+    compiled = jax.jit(jax.grad(total, argnums=(0, 1, 2))).lower(*arguments).compile()
+    analysis = compiled.memory_analysis()
+    assert analysis.temp_size_in_bytes < 60 * 2**20 + v * (E + 1) * 4
