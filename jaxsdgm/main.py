@@ -7,6 +7,7 @@ once where the job has ended. Exit status: 0 done, 2 bad input (one line says wh
 import os
 import sys
 import time
+import traceback
 from pathlib import Path
 from typing import NoReturn
 
@@ -17,9 +18,16 @@ from ml_collections import config_flags
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, pretrain, stages
 from jaxsdgm.experiments.setup import Config
+from jaxsdgm.training import processes
 from jaxsdgm.training.progress import configure_logging, log
 
 _CONFIG = config_flags.DEFINE_config_file("config", None, "A file of configs/.", lock_config=True)
+_DISTRIBUTED = flags.DEFINE_bool("distributed", False, "One of several processes of a run.")
+_COORDINATOR = flags.DEFINE_string(
+    "coordinator", None, "HOST:PORT of process 0; SLURM's if not given."
+)
+_PROCESSES = flags.DEFINE_integer("processes", None, "How many there are.")
+_PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; runs/NAME-TIME unless given.")
 
 EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run, "stages": stages.run}
@@ -39,10 +47,11 @@ def default_workdir(config: Config) -> Path:
 
 def run(config: Config, workdir: Path) -> None:
     """One job in one workdir."""
+    workdir = processes.own(workdir)
     workdir.mkdir(parents=True, exist_ok=True)
-    configure_logging(workdir)
+    configure_logging(workdir, terminal=jax.process_index() == 0)
     keep_compiled()
-    devices = jax.local_devices()
+    devices = jax.devices()
     log.info("%s in %s on %d %s", config.name, workdir, len(devices), devices[0].device_kind)
     EXPERIMENTS[config.experiment](config, workdir)
     log.info("done: %s", workdir / "results.json")
@@ -55,15 +64,33 @@ def main(arguments: list[str]) -> None:
     if config is None:
         raise app.UsageError("give a config, for instance --config=configs/quickstart.py")
     try:
+        if _DISTRIBUTED.value:
+            if not _WORKDIR.value:
+                raise UserError("--distributed needs --workdir=DIR, the same for all processes")
+            processes.start(_COORDINATOR.value, _PROCESSES.value, _PROCESS.value)
         run(config, Path(_WORKDIR.value) if _WORKDIR.value else default_workdir(config))
     except UserError as error:
         _stop(error)
+    except BaseException:
+        if jax.process_count() == 1:
+            raise
+        traceback.print_exc()
+        _leave(1)
 
 
 def _stop(error: Exception) -> NoReturn:
     """One line and exit status 2."""
     print(f"error: {str(error).strip() or repr(error)}", file=sys.stderr)
-    sys.exit(2)
+    _leave(2)
+
+
+def _leave(status: int) -> NoReturn:
+    """Ends the process; at once where there are others, for which JAX would wait at exit."""
+    if jax.distributed.is_initialized() and jax.process_count() > 1:
+        sys.stdout.flush()
+        sys.stderr.flush()
+        os._exit(status)
+    sys.exit(status)
 
 
 def _parse(arguments: list[str]) -> list[str]:

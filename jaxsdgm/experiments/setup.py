@@ -21,7 +21,8 @@ from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.terms import masked_mean, normal_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
-from jaxsdgm.training.parallel import AXIS, TRIALS, Parallel, fetch
+from jaxsdgm.training.parallel import AXIS, TRIALS, Parallel
+from jaxsdgm.training.processes import fetch, share
 
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
@@ -90,7 +91,7 @@ def versions() -> dict[str, str]:
 
 def device_name() -> str:
     """The devices that a run used, in words."""
-    devices = jax.local_devices()
+    devices = jax.devices()
     cores = f", {platform.machine()}" if devices[0].platform == "cpu" else ""
     return f"{len(devices)} x {devices[0].device_kind}{cores}"
 
@@ -127,7 +128,8 @@ def _differences(old: Any, new: Any, name: str = "config") -> str:
 def finished(workdir: Path) -> dict[str, Any] | None:
     """The results of a stage that has ended, or None."""
     path = workdir / "results.json"
-    return json.loads(path.read_text(encoding="utf-8")) if path.exists() else None
+    read = lambda: path.read_text(encoding="utf-8") if path.exists() else "null"
+    return json.loads(share(read))
 
 
 def write_results(workdir: Path, results: Mapping[str, Any]) -> None:
@@ -244,7 +246,9 @@ def make_chunked(
             )
             for name, x in rows.items()
         }
-        found = compiled(len(jax.tree.leaves(params)[0]))(params, batch_stats, padded)
+        count = len(jax.tree.leaves(params)[0])
+        params, batch_stats = parallel.place((params, batch_stats), count)
+        found = compiled(count)(params, batch_stats, parallel.place_rows(padded, count))
         answers = fetch(found)  # T chunks chunk ...
         joined = {k: x.reshape(len(x), -1, *x.shape[3:])[:, :n] for k, x in answers.items()}
         return {name: first(x) for name, x in joined.items()}

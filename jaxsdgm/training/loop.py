@@ -14,6 +14,7 @@ import numpy as np
 from jaxsdgm.errors import UserError
 from jaxsdgm.training.checkpoints import Checkpoints
 from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.processes import share, to_host
 from jaxsdgm.training.progress import MetricsWriter, Progress, log
 from jaxsdgm.training.state import Best, TrainState, compare, nothing_yet
 from jaxsdgm.training.trials import Program, Task, Trial, Window
@@ -148,12 +149,12 @@ class _Run:
 
     def save(self, tree: Any) -> None:
         """Starts writing a checkpoint."""
-        self.checkpoints.save(self.notes["step"], tree, self.notes)
+        self.checkpoints.save(self.notes["step"], to_host(tree), self.notes)
         self.saved = self.notes["step"]
 
     def end(self, reason: str, tree: Any) -> None:
         """Takes the tree back; it is saved where the run went well."""
-        self.notes["stopped"], self.tree = reason, tree
+        self.notes["stopped"], self.tree = reason, to_host(tree)
         if reason in ENDS:
             self.save(tree)
 
@@ -189,7 +190,7 @@ def _train(
     while active:
         windows = program.advance(step, schedule.eval_every)
         step += schedule.eval_every
-        due = clock.due(schedule.checkpoint_seconds)
+        due = share(partial(clock.due, schedule.checkpoint_seconds))
         seconds, rows = clock.total(), []
         for i, run in active.items():
             rows += run.record(windows[i], step, seconds)

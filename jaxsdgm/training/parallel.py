@@ -4,13 +4,12 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
-from jax.experimental import multihost_utils
 from jax.sharding import Mesh, NamedSharding
 from jax.sharding import PartitionSpec as P
 
 from jaxsdgm.errors import UserError
+from jaxsdgm.training.processes import fetch
 
 #: the mapped axis of rows, over which steps take means and statistics
 AXIS = "data"
@@ -69,6 +68,10 @@ class Parallel:
     def replicate(self, tree: Any) -> Any:
         """A copy of a pytree on every device."""
         return _put(tree, NamedSharding(self.mesh(1), P()))
+
+    def place_rows(self, rows: Any, trials: int) -> Any:
+        """Rows `[chunks, n, ...]` that all trials read, spread if these are not."""
+        return _put(rows, NamedSharding(self.mesh(trials), P(None, AXIS)))
 
     def lay_out(self, plan: Any) -> Any:
         """A plan of arrays `[T, s, b]`, its trials or its rows spread over the devices."""
@@ -130,32 +133,15 @@ class Parallel:
         return jax.shard_map(function, mesh=self.mesh(trials), **specs, check_vma=False)
 
 
-def fetch(tree: Any) -> Any:
-    """A pytree of arrays, of whichever processes' devices, as numpy arrays."""
-
-    def whole(x: Any) -> np.ndarray:
-        if getattr(x, "is_fully_addressable", True) or x.is_fully_replicated:
-            return np.asarray(x)
-        return multihost_utils.process_allgather(x, tiled=True)
-
-    return jax.tree.map(whole, tree)
-
-
 def _put(tree: Any, sharding: NamedSharding) -> Any:
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
-    return jax.tree.map(lambda x: _put_part(x, sharding), tree)
 
+    def part(x: Any) -> jax.Array:  # every process has all of it, and fills its devices
+        x = fetch(x)
+        return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
-def _put_part(x: Any, sharding: NamedSharding) -> jax.Array:
-    """Each process gives its devices their part; all hold the whole array."""
-    if getattr(x, "sharding", None) == sharding:
-        return x
-    if jnp.issubdtype(x.dtype, jax.dtypes.prng_key):
-        data = _put_part(jax.random.key_data(x), sharding)
-        return jax.random.wrap_key_data(data)
-    x = fetch(x)
-    return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
+    return jax.tree.map(part, tree)
 
 
 def _trials(tree: Any) -> int:

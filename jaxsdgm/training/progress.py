@@ -19,7 +19,7 @@ def quiet_orbax() -> None:
     logging.getLogger("absl").setLevel(logging.WARNING)
 
 
-def configure_logging(workdir: Path) -> None:
+def configure_logging(workdir: Path, *, terminal: bool = True) -> None:
     """Messages of the library to the terminal and to `workdir/log.txt`."""
     quiet_orbax()
     log.setLevel(logging.INFO)
@@ -28,10 +28,8 @@ def configure_logging(workdir: Path) -> None:
         log.removeHandler(handler)
         handler.close()
     form = logging.Formatter("%(asctime)s %(message)s", datefmt="%H:%M:%S")
-    for handler in (
-        logging.StreamHandler(sys.stderr),
-        logging.FileHandler(workdir / "log.txt", encoding="utf-8"),
-    ):
+    handlers: list[logging.Handler] = [logging.StreamHandler(sys.stderr)] if terminal else []
+    for handler in (*handlers, logging.FileHandler(workdir / "log.txt", encoding="utf-8")):
         handler.setFormatter(form)
         log.addHandler(handler)
 

@@ -14,8 +14,8 @@ from jax import Array
 class TrainState:
     """All that a step reads and writes.
 
-    `key` is the base key of the run and never changes; a step folds its number into it. `hyper`
-    holds the numbers that a sweep may vary, as arrays.
+    `key` is the data of the run's base key and never changes; a step folds its number into it.
+    `hyper` holds the numbers that a sweep may vary, as arrays.
     """
 
     step: Array
@@ -53,7 +53,7 @@ def create_state(
         params=params,
         batch_stats=variables.get("batch_stats", {}),
         opt_state=optimizer.init(params),
-        key=jax.random.key(seed),
+        key=jax.random.key_data(jax.random.key(seed)),
         hyper={name: jnp.asarray(value, jnp.float32) for name, value in hyper.items()},
     )
 

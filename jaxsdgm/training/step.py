@@ -33,7 +33,7 @@ def make_step(
     """
 
     def step(state: TrainState, batch: Any, phase: str) -> tuple[TrainState, dict[str, Array]]:
-        key = jax.random.fold_in(state.key, state.step)
+        key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         hyper = schedule(state.hyper, state.step)
 
         def loss_fn(params: Any) -> tuple[Array, Any]:

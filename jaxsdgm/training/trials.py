@@ -10,7 +10,8 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 
-from jaxsdgm.training.parallel import Parallel, fetch
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.processes import fetch
 from jaxsdgm.training.state import TrainState
 
 #: (start, count) -> {phase: {group: rows}}, arrays `[s, b]` of the steps [start, start + count)
@@ -150,7 +151,7 @@ class Program:
         history = fetch(history)
         times.append(time.monotonic())
         metrics = self.task.evaluate(state.params, state.batch_stats)
-        scores = jnp.asarray([one[self.task.score] for one in metrics], jnp.float32)
+        scores = self._place(np.array([one[self.task.score] for one in metrics], np.float32))
         self.tree = {"state": state, "best": self.better(self.tree["best"], state, scores)}
         best = self.tree["best"]
         best_scores, failures = fetch((best.score, best.failures))

@@ -41,10 +41,9 @@ def by_name(tmp_path, trials):
 
 
 def assert_close(tree, other):
-    """To float tolerance, keys excepted."""
+    """To float tolerance."""
     for a, b in zip(jax.tree.leaves(tree), jax.tree.leaves(other), strict=True):
-        if not jax.dtypes.issubdtype(a.dtype, jax.dtypes.prng_key):
-            np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
+        np.testing.assert_allclose(a, b, rtol=2e-4, atol=1e-6)
 
 
 @pytest.mark.parametrize("n_devices", DEVICES)
