@@ -1,8 +1,8 @@
 """How memory and time of a training step grow with vocabulary, length, documents and trials.
 
     python benchmarks/memory.py [--task=bow|gru|nxvae|mbert|features] [--run]
-        [--vocabularies=10000,40000,100000,250000] [--lengths=50,100,200,400]
-        [--documents=64,128,256,512] [--trials=1,2,4,8] [--out=FILE.json]
+        [--vocabularies=10000,50000,250000] [--lengths=50,200,400]
+        [--documents=64,256,512] [--trials=1,8] [--out=FILE.json]
         [sizes, see benchmarks/steps.py]
 
 Each sweep changes one size, and has the others from the flags; an empty list leaves a sweep out.
@@ -33,10 +33,10 @@ from benchmarks.processes import by_turns
 from jaxsdgm.training.parallel import Parallel
 
 SWEEPS = {
-    "vocabularies": ("vocabulary", "10000,40000,100000,250000"),
-    "lengths": ("length", "50,100,200,400"),
-    "documents": ("documents", "64,128,256,512"),
-    "trials": ("trials", "1,2,4,8"),
+    "vocabularies": ("vocabulary", "10000,50000,250000"),
+    "lengths": ("length", "50,200,400"),
+    "documents": ("documents", "64,256,512"),
+    "trials": ("trials", "1,8"),
 }
 #: of the tasks on a BiLSTM, where no flag says otherwise
 SMALLER = {"labelled": 16, "unlabelled": 112, "length": 100, "vocabulary": 10_000, "hidden": 300}

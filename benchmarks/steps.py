@@ -101,6 +101,8 @@ def fill(args: argparse.Namespace) -> None:
     for name, value in TASKS[args.task].items():
         if getattr(args, name) is None:
             setattr(args, name, value)
+    if args.task == "nxvae":
+        args.labelled = 0  # it knows no labels
 
 
 def as_flags(args: argparse.Namespace) -> list[str]:

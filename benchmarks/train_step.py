@@ -26,7 +26,6 @@ from typing import Any
 import jax
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
-sys.path.insert(0, str(Path(__file__).resolve().parent))
 
 from benchmarks import steps
 from benchmarks.floor import floor
@@ -81,7 +80,7 @@ def torch_device(args: argparse.Namespace) -> str:
 
 def make_peer(args: argparse.Namespace, device: str) -> Any:
     """The peer of `args.system`, with our first weights."""
-    from peers import Sizes, make_bert_step, make_m1m2, make_nxvae
+    from benchmarks.peers import Sizes, make_bert_step, make_m1m2, make_nxvae
 
     kind, strong = args.system, args.system == "strong"
     options = {"compile": args.compile, "autocast": args.dtype == "bfloat16"} if strong else {}
@@ -213,21 +212,21 @@ def report(rows: list[dict[str, Any]], documents: int) -> dict[str, float]:
     print("system     seconds  CPU seconds  peak GiB  documents/s   tokens/s")
     for r in rows:
         print(
-            f"{r['system']:9s} {r['seconds']:8.3f} {r['cpu_seconds']:12.3f} {r['peak_gib']:9.2f} "
+            f"{r['system']:9s} {r['seconds']:8.4f} {r['cpu_seconds']:12.4f} {r['peak_gib']:9.2f} "
             f"{documents / r['seconds']:12.1f} {r['tokens'] / r['seconds']:10.0f}"
         )
     if "ours" not in found:
         return {}
     ours, ratios = found["ours"], {}
-    for system in found.keys() - {"ours"}:
+    for system in [name for name in found if name != "ours"]:
         for kind in ("seconds", "cpu_seconds"):
             ratios[f"{system}_{kind}"] = found[system][kind] / ours[kind]
         wall, cpu = ratios[f"{system}_seconds"], ratios[f"{system}_cpu_seconds"]
         print(f"ours is {wall:.2f} times as fast as {system} ({cpu:.2f} by CPU time)")
     ratios["floor"] = ours["floor_seconds"] / ours["seconds"]
     print(
-        f"ours is at {ratios['floor']:.0%} of the floor, {ours['floor_seconds']:.3f} s: the larger "
-        f"of {ours['arithmetic_seconds']:.3f} s of arithmetic and {ours['bytes_seconds']:.3f} s of "
+        f"ours is at {ratios['floor']:.0%} of the floor, {ours['floor_seconds']:.4f} s: the larger "
+        f"of {ours['arithmetic_seconds']:.4f} s of arithmetic and {ours['bytes_seconds']:.4f} s of "
         "bytes"
     )
     return ratios

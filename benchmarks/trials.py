@@ -4,9 +4,10 @@
         [--peer=strong] [--rounds=1] [--out=FILE.json] [sizes, see benchmarks/steps.py]
 
 Every number of trials trains in processes of its own, by turns; the best round counts. T runs one
-after the other take T times what the program of one trial takes. With --peer, of the tasks on text,
-the peer of benchmarks/train_step.py is timed too, after the check of its losses, and a trial's step
-of ours is compared with one of its steps.
+after the other take T times what the program of one trial takes (of the fewest, divided by their
+number, where 1 is not among them). With --peer, of the tasks on text, the peer of
+benchmarks/train_step.py is timed too, after the check of its losses, and a trial's step of ours is
+compared with one of its steps.
 
 On a CPU the trials of a program run one after the other by design (see `Parallel.over_trials`): a
 ratio near 1 is what to expect there.

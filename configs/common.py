@@ -17,6 +17,8 @@ def _shared() -> ConfigDict:
     config.dtype = "float32"
     # Write TensorBoard event files as well.
     config.tensorboard = False
+    # Write a trace of a few steps into WORKDIR/profile, for TensorBoard or ui.perfetto.dev.
+    config.profile = False
     config.learning_rate = 5e-4
     # constant, or cosine: down to a twentieth at training.max_steps.
     config.rate_schedule = "constant"

@@ -103,6 +103,7 @@ def train_group(
         schedule=Schedule(**{**config.training, "eval_every": eval_every(config, first)}),
         parallel=parallel,
         tensorboard=config.tensorboard,
+        profile=config.profile,
     )
     summarise = make_summarise(model, first.language, parallel)
     for (folder, one), result in zip(configs.items(), fits, strict=True):
@@ -150,8 +151,9 @@ def eval_every(config: Config, inputs: Inputs) -> int:
 
 def make_task(config: Config, model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel) -> Task:
     """The scan, the data and the evaluation of the runs of one model."""
+    objective = setup.make_objective(model)
     step = make_step(
-        setup.make_objective(model),
+        objective,
         make_optimizer(config, model),
         schedule=setup.rate_schedule(config, updates=config.training.max_steps),
         axis_name=parallel.axis_name,
@@ -160,6 +162,7 @@ def make_task(config: Config, model: M1M2 | Classifier, inputs: Inputs, parallel
     return Task(
         config.name,
         make_run(step),
+        objective,
         data={inputs.language: dict.fromkeys(groups, inputs.splits["train"])},
         evaluate=make_evaluate(model, inputs, parallel),
         score="accuracy",

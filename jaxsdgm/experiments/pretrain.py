@@ -59,6 +59,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         schedule=Schedule(**config.training),
         parallel=parallel,
         tensorboard=config.tensorboard,
+        profile=config.profile,
     )
     results = summarise(config, result, tokenizers, train, dev, model, parallel)
     write_report(workdir, results)
@@ -196,8 +197,9 @@ def make_task(
         for i, (language, groups) in enumerate(data.items())
     }
     rounds = max(of_one[0].rounds_per_epoch for of_one in plans.values())
+    objective = setup.make_objective(model)
     step = make_step(
-        setup.make_objective(model),
+        objective,
         optimizer,
         schedule=make_schedule(config, rounds, len(plans)),
         axis_name=parallel.axis_name,
@@ -205,6 +207,7 @@ def make_task(
     task = Task(
         "pretrain",
         make_run(step),
+        objective,
         data=data,
         evaluate=make_evaluate(model, dev, weight, parallel),
         score="reconstruction",

@@ -6,12 +6,14 @@ from collections.abc import Mapping, Sequence
 from contextlib import ExitStack, closing
 from dataclasses import dataclass
 from functools import partial
+from pathlib import Path
 from typing import Any
 
 import jax
 import numpy as np
 
 from jaxsdgm.errors import UserError
+from jaxsdgm.training import throughput
 from jaxsdgm.training.checkpoints import Checkpoints
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.processes import share, to_host
@@ -46,6 +48,9 @@ class Schedule:
         return -(-self.max_steps // self.eval_every) * self.eval_every
 
 
+#: in a profile
+TRACED_STEPS = 3
+
 #: how a run ends that went well; any other reason is a message
 ENDS = ("end", "patience")
 
@@ -79,12 +84,14 @@ def fit(
     schedule: Schedule,
     parallel: Parallel,
     tensorboard: bool = False,
+    profile: bool = False,
 ) -> list[Fit]:
     """Trains all trials side by side, each until `schedule` says so, from their checkpoints.
 
     A run ends in the same bits however often it was interrupted (of several trials, to rounding:
     a program of another size may sum in another order). Trials that have ended are taken out
-    of the program whenever half of those in it have. A value that is not finite ends its trial
+    of the program whenever half of those in it have. `profile` writes a trace of a few steps into
+    the first workdir. A value that is not finite ends its trial
     and leaves the last good checkpoint; where all trials end so, UserError names step and term.
     """
     with ExitStack() as stack:
@@ -93,7 +100,8 @@ def fit(
             checkpoints = Checkpoints(trial.workdir, trial.about)
             # closed on errors too: at exit, a write that goes on in the background would be lost
             runs.append(_Run(task, trial, stack.enter_context(closing(checkpoints))))
-        _train(task, _aligned(task, runs), schedule, parallel, tensorboard)
+        going = _aligned(task, runs)
+        _train(task, going, schedule, parallel, tensorboard, trials[0].workdir if profile else None)
     fits = [Fit(**run.tree, trials=len(runs), **run.notes) for run in runs]
     bad = [(trial.workdir, f.stopped) for trial, f in zip(trials, fits, strict=True)]
     bad = [(workdir, reason) for workdir, reason in bad if reason not in ENDS]
@@ -175,7 +183,12 @@ def _aligned(task: Task, runs: Sequence[_Run]) -> list[_Run]:
 
 
 def _train(
-    task: Task, runs: Sequence[_Run], schedule: Schedule, parallel: Parallel, tensorboard: bool
+    task: Task,
+    runs: Sequence[_Run],
+    schedule: Schedule,
+    parallel: Parallel,
+    tensorboard: bool,
+    traced: Path | None,
 ) -> None:
     """Trains runs that stand at the same step until each has ended and has its tree back."""
     if not runs:
@@ -187,6 +200,9 @@ def _train(
     trees = {i: run.start(tensorboard) for i, run in active.items()}
     program = Program(task, plans, trees, parallel, jax.jit(better, donate_argnums=0))
     progress, clock = Progress(task.name, schedule.last_step), _Clock()
+    if traced:
+        program.profile(step, TRACED_STEPS, traced / "profile")
+        log.info("%s: a trace of %d steps is in %s", task.name, TRACED_STEPS, traced / "profile")
     while active:
         windows = program.advance(step, schedule.eval_every)
         step += schedule.eval_every
@@ -196,7 +212,8 @@ def _train(
             rows += run.record(windows[i], step, seconds)
         if rows:
             rate = sum(row["examples_per_second"] for row in rows)
-            progress.report(step, rate, _message(rows, task.score))
+            speed = _speed([windows[i] for i in active], parallel)
+            progress.report(step, rate, f"{_message(rows, task.score)} | {speed}")
         for i, run in list(active.items()):
             reason = run.notes["stopped"] or _end(schedule, step, windows[i].failures)
             if reason:
@@ -246,6 +263,12 @@ def _message(rows: Sequence[Mapping[str, float]], score: str) -> str:
     many = f"{len(rows)} trials, " if len(rows) > 1 else ""
     found = f"dev {score} {mean(f'dev/{score}'):.4g} (best {mean('best'):.4g})"
     return f"{many}loss {mean('train/loss'):.4g} | {found}"
+
+
+def _speed(windows: Sequence[Window], parallel: Parallel) -> str:
+    """What the program computed a second; all its trials took the same time."""
+    total = {dtype: sum(w.flops[dtype] for w in windows) for dtype in windows[0].flops}
+    return throughput.message(total, windows[0].training, parallel.devices)
 
 
 def _problem(window: Window, start: int, end: int, saved: int) -> str:

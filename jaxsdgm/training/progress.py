@@ -5,13 +5,31 @@ import logging
 import math
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 from typing import Any
+
+from jax import monitoring
 
 from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 
 log = logging.getLogger("jaxsdgm")
+
+
+_STARTED = time.monotonic()
+_EVENTS: Counter[str] = Counter()
+monitoring.register_event_listener(lambda event, **_: _EVENTS.update([event]))
+
+
+def since_start() -> float:
+    """Seconds since the library was loaded."""
+    return time.monotonic() - _STARTED
+
+
+def cache_hits() -> int:
+    """Programs that were found in the persistent compilation cache so far."""
+    return _EVENTS["/jax/compilation_cache/cache_hits"]
 
 
 def quiet_orbax() -> None:

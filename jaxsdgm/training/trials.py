@@ -12,7 +12,9 @@ import numpy as np
 
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.processes import fetch
+from jaxsdgm.training.progress import cache_hits, duration, log, since_start
 from jaxsdgm.training.state import TrainState
+from jaxsdgm.training.throughput import Flops, step_flops
 
 #: (start, count) -> {phase: {group: rows}}, arrays `[s, b]` of the steps [start, start + count)
 Plan = Callable[[int, int], Any]
@@ -27,6 +29,7 @@ class Task:
 
     name: str
     run: Callable[..., Any]  # make_run's scan
+    objective: Callable[..., Any]  # what its steps minimise
     data: Any  # {phase: {group: {name: [n, ...]}}}
     evaluate: Callable[[Any, Any], Sequence[dict[str, float]]]
     score: str  # the dev metric that selects
@@ -52,6 +55,7 @@ class Window:
     best: float  # score so far
     failures: int  # evaluations since
     examples: int
+    flops: Flops  # of matrix products, by dtype
     compiling: float  # seconds
     training: float  # seconds; of all trials of the program together
 
@@ -120,6 +124,7 @@ class Program:
         self.task, self.plans, self.parallel, self.better = task, plans, parallel, better
         self.data = parallel.replicate(task.data)
         self.compiled: Callable[..., Any] | None = None
+        self.flops: Flops = {}
         self.slots = self._slots(list(trees))
         self.tree = self._place(stack([trees[i] for i in self.slots]))
         trees.clear()
@@ -144,8 +149,19 @@ class Program:
         batches = self.parallel.lay_out(plan)
         times = [time.monotonic()]
         if self.compiled is None:
+            found = cache_hits()
             arguments = self.tree["state"], self.data, batches
             self.compiled = self.parallel.compile(self.task.run, *arguments)
+            self.flops = step_flops(self.task.objective, arguments[0], self.data, plan)
+            source = "from the cache" if cache_hits() > found else "compiled"
+            took = duration(time.monotonic() - times[0])
+            log.info(
+                "%s: ready after %s, %s in %s",
+                self.task.name,
+                duration(since_start()),
+                source,
+                took,
+            )
         times.append(time.monotonic())
         state, history = self.compiled(self.tree["state"], self.data, batches)
         history = fetch(history)
@@ -160,8 +176,21 @@ class Program:
         for slot, (i, examples) in enumerate(zip(self.slots, _examples(plan), strict=True)):
             terms = jax.tree.map(lambda x, slot=slot: x[slot], history)
             found = float(best_scores[slot]), int(failures[slot])
-            windows[i] = Window(terms, metrics[slot], *found, int(examples), compiling, training)
+            flops = {dtype: count * x for dtype, x in self.flops.items()}
+            cost = int(examples), flops, compiling, training
+            windows[i] = Window(terms, metrics[slot], *found, *cost)
         return windows
+
+    def profile(self, start: int, count: int, folder: Path) -> None:
+        """Writes a trace of a few steps, whose results are dropped, for TensorBoard or Perfetto."""
+        plan = stack_plans([self.plans[i](start, count) for i in self.slots])
+        copy = lambda: jax.tree.map(jnp.copy, self.tree["state"])  # a run donates its state
+        arguments = self.data, self.parallel.lay_out(plan)
+        compiled = self.parallel.compile(self.task.run, copy(), *arguments)
+        jax.block_until_ready(compiled(copy(), *arguments))
+        state = jax.block_until_ready(copy())
+        with jax.profiler.trace(str(folder)):
+            jax.block_until_ready(compiled(state, *arguments))
 
     def tree_of(self, trial: int) -> Any:
         """State and best parameters of a trial."""

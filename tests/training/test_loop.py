@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -10,12 +11,13 @@ import numpy as np
 import pytest
 
 from jaxsdgm.errors import UserError
+from jaxsdgm.experiments import classify
 from jaxsdgm.models.terms import masked_mean
 from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import AXIS, Parallel
-from jaxsdgm.training.state import adam, create_state
+from jaxsdgm.training.state import adam, compare, create_state, nothing_yet
 from jaxsdgm.training.step import make_run, make_step
-from jaxsdgm.training.trials import Task, Trial
+from jaxsdgm.training.trials import Program, Task, Trial
 from tests.training import tiny
 
 ROWS = 4  # of a step of the toy task
@@ -62,6 +64,7 @@ def toy(**fields):
     task = Task(
         "toy",
         make_run(make_step(toy_objective, optimizer, axis_name=AXIS)),
+        toy_objective,
         data={"en": {"all": toy_data()}},
         evaluate=lambda params, stats: [{"accuracy": -float((w**2).sum())} for w in params["w"]],
         score="accuracy",
@@ -227,3 +230,18 @@ def test_a_term_that_is_not_finite_stops_the_run_and_the_checkpoint_is_good(
 def test_an_evaluation_that_is_not_finite_stops_too(tmp_path):
     with pytest.raises(UserError, match="after step 2: dev accuracy is nan; no checkpoint was due"):
         run(tmp_path, toy(evaluate=scores(math.nan)))
+
+
+def test_no_host_work_in_the_inner_loop(tmp_path):
+    """An epoch, its evaluation and its bookkeeping move nothing but what they say they move."""
+    parallel = Parallel(devices=jax.local_devices()[:1])
+    task, trial = tiny.task(parallel, tiny.config(), tmp_path)
+    epoch = classify.make_plan(tiny.config(), tiny.inputs(), 1).steps_per_epoch
+    tree = {"state": (state := trial.make()), "best": nothing_yet(state, maximise=True)}
+    better = jax.jit(jax.vmap(partial(compare, maximise=True, min_delta=0.0)))
+    program = Program(task, {0: trial.plan}, {0: tree}, parallel, better)
+    first = program.advance(0, epoch)[0]
+    with jax.transfer_guard("disallow"):
+        second = program.advance(epoch, epoch)[0]
+    assert second.history["en"]["loss"].shape == (epoch,)
+    assert second.examples == first.examples
