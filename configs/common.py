@@ -154,6 +154,9 @@ def classification() -> ConfigDict:
     # At most this share of these is of data.unlabelled, the others of the training file.
     config.data.further_share = 1 / 3
     config.data.max_length = 200
+    # Training documents of more than so many GiB stay in the host's memory; those of the next steps
+    # are moved to the device while it works on the last ones.
+    config.data.resident_gib = 1.0
     # Words that the bag-of-words decoder explains: in at least so many training documents (0: all
     # words), in at most this share of them, each counted at most `cap` times a document (0: all).
     config.data.targets = ConfigDict({"min_documents": 0, "max_share": 1.0, "cap": 0})

@@ -2,6 +2,7 @@
 
 import hashlib
 import json
+from array import array
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
@@ -134,16 +135,17 @@ class WordTokenizer:
         Longer rows are cut; `length` is that of the longest row left. A row without words
         gets one UNK, since an encoder of sequences has no state after zero steps.
         """
-        ids = self._ids
-        rows = [
-            [ids.get(token, self.unk_id) for token in tokens[:max_length]] or [self.unk_id]
-            for tokens in token_lists
-        ]
-        lengths = np.array([len(row) for row in rows], np.int32)
-        array = np.full((len(rows), lengths.max(initial=0)), self.pad_id, np.int32)
-        for row, values in zip(array, rows, strict=True):
-            row[: len(values)] = values
-        return array, lengths
+        ids, unknown = self._ids, self.unk_id
+        flat, ends = array("i"), array("q", [0])  # lists of a million documents would not fit
+        for tokens in token_lists:
+            flat.extend([ids.get(token, unknown) for token in tokens[:max_length]] or [unknown])
+            ends.append(len(flat))
+        values, bounds = np.asarray(flat), np.asarray(ends)
+        lengths = np.diff(bounds).astype(np.int32)
+        found = np.full((len(lengths), lengths.max(initial=0)), self.pad_id, np.int32)
+        for row, start, end in zip(found, bounds[:-1], bounds[1:], strict=True):
+            row[: end - start] = values[start:end]
+        return found, lengths
 
     def decode(self, ids: np.ndarray) -> list[str]:
         """Ids [n, length] to n texts: words joined by spaces, PAD left out."""

@@ -159,15 +159,38 @@ def make_task(config: Config, model: M1M2 | Classifier, inputs: Inputs, parallel
         axis_name=parallel.axis_name,
     )
     groups = make_plan(config, inputs, 1).groups
+    stream = streamed(config, inputs)
     return Task(
         config.name,
         make_run(step),
         objective,
-        data={inputs.language: dict.fromkeys(groups, inputs.splits["train"])},
+        data={inputs.language: dict.fromkeys(groups, {} if stream else inputs.splits["train"])},
         evaluate=make_evaluate(model, inputs, parallel),
         score="accuracy",
         maximise=True,
+        segment=segment(config, inputs, parallel) if stream else 0,
     )
+
+
+#: bytes of streamed documents that wait on the device
+SEGMENT = 2**26
+
+
+def streamed(config: Config, inputs: Inputs) -> bool:
+    """Whether the training documents stay on the host, and only those of the next steps move."""
+    return _bytes(inputs.splits["train"]) > config.data.resident_gib * 2**30
+
+
+def segment(config: Config, inputs: Inputs, parallel: Parallel) -> int:
+    """Steps whose documents are SEGMENT bytes."""
+    train = inputs.splits["train"]
+    rows = make_plan(config, inputs, len(parallel.devices))(0, 1).values()
+    width = sum(group["index"].shape[1] for group in rows)
+    return max(1, SEGMENT * len(train["labels"]) // (width * _bytes(train)))
+
+
+def _bytes(arrays: Mapping[str, np.ndarray]) -> int:
+    return sum(x.nbytes for x in arrays.values())
 
 
 def make_optimizer(config: Config, model: M1M2 | Classifier) -> Any:
@@ -208,7 +231,14 @@ def make_trial(
     about["tokenizers"] = {lang: t.digest for lang, t in inputs.tokenizers.items()}
     about["label_names"] = list(inputs.corpus.label_names)
     about["transformer"] = asdict(inputs.transformer) if inputs.transformer else None
-    batches = lambda start, count: {inputs.language: plan(start, count)}
+    documents = inputs.splits["train"] if streamed(config, inputs) else {}
+
+    def batches(start: int, count: int) -> Any:
+        groups = plan(start, count)
+        for rows in groups.values():
+            rows.update({name: x[rows["index"]] for name, x in documents.items()})
+        return {inputs.language: groups}
+
     return Trial(make, batches, workdir, about)
 
 

@@ -19,6 +19,8 @@ from jaxsdgm.distributions import at_least_float32
 CHUNK = 8
 #: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
 PACKS = 5
+#: bytes of gates, of a layer one way, that are kept for the backward pass; more are made again
+KEPT = 2**27
 
 State = tuple[Array, Array]  # h and c, [b, h] each
 
@@ -35,8 +37,8 @@ def lstm_scan(
 ) -> tuple[Array, Array]:
     """One direction over the first `lengths [b]` steps of `x [t, b, d]`, from a state of zeros.
 
-    Gates are computed again in the backward pass: of a step there remain h and c, a third of
-    what the gates and these would take, for a third more arithmetic.
+    Beyond KEPT the gates are computed again in the backward pass: of a step there remain h and c,
+    a third of what the gates and these would take, for a third more arithmetic.
 
     Args:
       backwards: from each row's last token to its first, a scalar; both directions are one loop
@@ -63,10 +65,11 @@ def _forward(
     (t, b), h = x.shape[:2], len(kernel_hidden)
     chunks = _chunks(x)
     n = len(chunks)
-    steps = {size: partial(_chunk, size) for size in _sizes(b, packs)}
+    keeps = x.dtype.itemsize * t * b * 4 * h <= KEPT
+    steps = {size: partial(_chunk, size, keeps) for size in _sizes(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths, backwards
 
-    def body(i: Array, carry: tuple[State, State]) -> tuple[State, State]:
+    def body(i: Array, carry: tuple[State, list[Array]]) -> tuple[State, list[Array]]:
         state, kept = carry
         j = jnp.where(backwards, n - 1 - i, i)
         step = _switch(steps, lengths, CHUNK * j)
@@ -74,13 +77,15 @@ def _forward(
         return state, jax.tree.map(lambda all, new: all.at[j].set(new), kept, every)
 
     zero = jnp.zeros((b, h), x.dtype)
-    kept = jnp.zeros((n, CHUNK, b, h), x.dtype)
-    (last, _), (hs, cs) = jax.lax.fori_loop(0, n, body, ((zero, zero), (kept, kept)))
-    return (_joined(hs, t), last), (x, *parameters, hs, cs)
+    widths = (h, h, 4 * h) if keeps else (h, h)
+    kept = [jnp.zeros((n, CHUNK, b, width), x.dtype) for width in widths]
+    (last, _), kept = jax.lax.fori_loop(0, n, body, ((zero, zero), kept))
+    return (_joined(kept[0], t), last), (x, *parameters, kept)
 
 
 def _chunk(
     size: int,
+    keeps: bool,
     x: Array,
     state: State,
     start: Array,
@@ -89,30 +94,30 @@ def _chunk(
     bias: Array,
     lengths: Array,
     backwards: Array,
-) -> tuple[State, State]:
-    """CHUNK steps of the first `size` rows: the new state, and h and c after every step.
+) -> tuple[State, list[Array]]:
+    """CHUNK steps of the first `size` rows: the new state, and h, c and perhaps gates of each.
 
-    These are 0 where a row has no token.
+    h and c are 0 where a row has no token.
     """
     b = x.shape[1]
     gates = _in_order(x[:, :size] @ kernel_in + bias, backwards)
     keep = _in_order(_kept(start, lengths[:size]), backwards)
 
-    def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, State]:
+    def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
         gate, keep = inputs
-        i, f, g, o = _activated(gate + state[0] @ kernel_hidden)
+        i, f, g, o = gates = _activated(gate + state[0] @ kernel_hidden)
         c = f * state[1] + i * g
         h = o * jnp.tanh(c)
         state = jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])
-        return state, (jnp.where(keep, h, 0), jnp.where(keep, c, 0))
+        kept = jnp.where(keep, h, 0), jnp.where(keep, c, 0)
+        return state, (*kept, jnp.concatenate(gates, -1)) if keeps else kept
 
     last, every = jax.lax.scan(step, (state[0][:size], state[1][:size]), (gates, keep))
-    hs, cs = (_widen(b, _in_order(x, backwards)) for x in every)
-    return _put(state, last), (hs, cs)
+    return _put(state, last), [_widen(b, _in_order(x, backwards)) for x in every]
 
 
 def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
-    x, kernel_in, kernel_hidden, bias, lengths, backwards, hs, cs = residuals
+    x, kernel_in, kernel_hidden, bias, lengths, backwards, (hs, cs, *gates) = residuals
     (t, b), d_outputs, chunks = x.shape[:2], _chunks(gradients[0]), _chunks(x)
     n = len(chunks)
     steps = {size: partial(_chunk_backward, size) for size in _sizes(b, packs)}
@@ -122,7 +127,7 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
         d_state, d_parameters, d_x = carry
         j = jnp.where(backwards, i, n - 1 - i)
         before = tuple(_before(states, j, backwards) for states in (hs, cs))
-        values = chunks[j], *before, cs[j], d_outputs[j]
+        values = chunks[j], *before, cs[j], d_outputs[j], *(kept[j] for kept in gates)
         step = _switch(steps, lengths, CHUNK * j)
         new, d_state, more = step(values, d_state, CHUNK * j, *parameters)
         return d_state, jax.tree.map(jnp.add, d_parameters, more), d_x.at[j].set(new)
@@ -147,8 +152,11 @@ def _chunk_backward(
 ) -> tuple[Array, State, list[Array]]:
     """Gradients of a chunk's inputs, of the state before it, and of the parameters."""
     b = values[0].shape[1]
-    x, h0, c0, c, d_h = (value[:, :size] for value in values)
-    i, f, g, o = _activated(x @ kernel_in + bias + h0 @ kernel_hidden)
+    x, h0, c0, c, d_h, *kept = (value[:, :size] for value in values)
+    if kept:
+        i, f, g, o = jnp.split(kept[0], 4, axis=-1)
+    else:
+        i, f, g, o = _activated(x @ kernel_in + bias + h0 @ kernel_hidden)
     inputs = (i, f, g, o, jnp.tanh(c), c0, d_h, _kept(start, lengths[:size]))
 
     def step(carry: State, inputs: Any) -> tuple[State, Array]:

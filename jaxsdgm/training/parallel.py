@@ -74,11 +74,12 @@ class Parallel:
         return _put(rows, NamedSharding(self.mesh(trials), P(None, AXIS)))
 
     def lay_out(self, plan: Any) -> Any:
-        """A plan of arrays `[T, s, b]`, its trials or its rows spread over the devices."""
+        """A plan of arrays `[T, s, b, ...]`, its trials or its rows spread over the devices."""
         if self.mode == "jit":
             return _put(plan, NamedSharding(self.mesh(_trials(plan)), P(TRIALS, None, AXIS)))
         n = len(self.devices)
-        split = lambda x: np.moveaxis(x.reshape(*x.shape[:2], n, -1), 2, 0)  # n T s b/n
+        parts = lambda x: x.reshape(*x.shape[:2], n, -1, *x.shape[3:])
+        split = lambda x: np.moveaxis(parts(x), 2, 0)  # n T s b/n ...
         return jax.tree.map(split, plan)
 
     # -- programs ----------------------------------------------------------------------------------

@@ -59,9 +59,12 @@ def make_step(
 
 
 def gather(data: Mapping[str, Array], rows: Mapping[str, Array]) -> dict[str, Array]:
-    """The documents `[n, ...]` that a plan's `index [b]` picks, with its mask and row numbers."""
+    """The documents `[n, ...]` that a plan's `index [b]` picks, and the rest of the plan.
+
+    That has masks, row numbers and, where documents are streamed, these themselves.
+    """
     picked = {name: values[rows["index"]] for name, values in data.items()}
-    return {**picked, "mask": rows["mask"], "row": rows["row"]}
+    return {**picked, **{name: values for name, values in rows.items() if name != "index"}}
 
 
 def make_run(step: Step) -> Callable[..., tuple[TrainState, dict[str, dict[str, Array]]]]:

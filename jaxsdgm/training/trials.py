@@ -34,6 +34,7 @@ class Task:
     evaluate: Callable[[Any, Any], Sequence[dict[str, float]]]
     score: str  # the dev metric that selects
     maximise: bool
+    segment: int = 0  # steps, at most, whose plan is on the device at a time; 0: all of a window
 
 
 @dataclass(frozen=True)
@@ -94,8 +95,9 @@ def stack_plans(plans: Sequence[Any]) -> Any:
 
 def _stack_rows(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
     width = max(x["index"].shape[1] for x in rows)
-    fill = lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1])))
-    stacked = {name: np.stack([fill(x[name]) for x in rows]) for name in ("index", "mask")}
+    fill = lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1]), *((0, 0),) * (x.ndim - 2)))
+    names = [name for name in rows[0] if name != "row"]
+    stacked = {name: np.stack([fill(x[name]) for x in rows]) for name in names}
     widest = next(x["row"] for x in rows if x["row"].shape[1] == width)
     return {**stacked, "row": np.broadcast_to(widest, stacked["index"].shape)}
 
@@ -145,41 +147,46 @@ class Program:
 
     def advance(self, start: int, count: int) -> dict[int, Window]:
         """Trains for `count` steps and evaluates: what came out, by trial."""
-        plan = stack_plans([self.plans[i](start, count) for i in self.slots])
-        batches = self.parallel.lay_out(plan)
-        times = [time.monotonic()]
-        if self.compiled is None:
-            found = cache_hits()
-            arguments = self.tree["state"], self.data, batches
-            self.compiled = self.parallel.compile(self.task.run, *arguments)
-            self.flops = step_flops(self.task.objective, arguments[0], self.data, plan)
-            source = "from the cache" if cache_hits() > found else "compiled"
-            took = duration(time.monotonic() - times[0])
-            log.info(
-                "%s: ready after %s, %s in %s",
-                self.task.name,
-                duration(since_start()),
-                source,
-                took,
-            )
-        times.append(time.monotonic())
-        state, history = self.compiled(self.tree["state"], self.data, batches)
-        history = fetch(history)
-        times.append(time.monotonic())
+        began, compiling = time.monotonic(), 0.0
+        histories, examples = [], np.zeros(len(self.slots), int)
+        each = _divisor(count, self.task.segment)
+        for first in range(start, start + count, each):
+            # the device still works on the segment before: calls return before it is done
+            plan = stack_plans([self.plans[i](first, each) for i in self.slots])
+            batches = self.parallel.lay_out(plan)
+            if self.compiled is None:
+                self.compiled, compiling = self._compile(plan, batches)
+            state, history = self.compiled(self.tree["state"], self.data, batches)
+            self.tree = {**self.tree, "state": state}
+            histories.append(history)
+            examples += _examples(plan)
+        history = jax.tree.map(lambda *parts: np.concatenate(parts, 1), *map(fetch, histories))
+        training = time.monotonic() - began - compiling
+        state = self.tree["state"]
         metrics = self.task.evaluate(state.params, state.batch_stats)
         scores = self._place(np.array([one[self.task.score] for one in metrics], np.float32))
         self.tree = {"state": state, "best": self.better(self.tree["best"], state, scores)}
         best = self.tree["best"]
         best_scores, failures = fetch((best.score, best.failures))
-        compiling, training = np.diff(times).tolist()
+        flops = {dtype: count * x for dtype, x in self.flops.items()}
         windows = {}
-        for slot, (i, examples) in enumerate(zip(self.slots, _examples(plan), strict=True)):
+        for slot, (i, n) in enumerate(zip(self.slots, examples, strict=True)):
             terms = jax.tree.map(lambda x, slot=slot: x[slot], history)
             found = float(best_scores[slot]), int(failures[slot])
-            flops = {dtype: count * x for dtype, x in self.flops.items()}
-            cost = int(examples), flops, compiling, training
+            cost = int(n), flops, compiling, training
             windows[i] = Window(terms, metrics[slot], *found, *cost)
         return windows
+
+    def _compile(self, plan: Any, batches: Any) -> tuple[Callable[..., Any], float]:
+        """The compiled scan, and the seconds that this took."""
+        began, found = time.monotonic(), cache_hits()
+        arguments = self.tree["state"], self.data
+        compiled = self.parallel.compile(self.task.run, *arguments, batches)
+        self.flops = step_flops(self.task.objective, *arguments, plan)
+        seconds = time.monotonic() - began
+        took = f"{'from the cache' if cache_hits() > found else 'compiled'} in {duration(seconds)}"
+        log.info("%s: ready after %s, %s", self.task.name, duration(since_start()), took)
+        return compiled, seconds
 
     def profile(self, start: int, count: int, folder: Path) -> None:
         """Writes a trace of a few steps, whose results are dropped, for TensorBoard or Perfetto."""
@@ -195,6 +202,13 @@ class Program:
     def tree_of(self, trial: int) -> Any:
         """State and best parameters of a trial."""
         return take(self.tree, self.slots.index(trial))
+
+
+def _divisor(count: int, at_most: int) -> int:
+    """The largest divisor of `count` up to `at_most`, so that one program does for all parts."""
+    if not at_most:
+        return count
+    return next(n for n in range(min(count, at_most), 0, -1) if count % n == 0)
 
 
 def _examples(plan: Any) -> np.ndarray:

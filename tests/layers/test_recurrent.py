@@ -144,7 +144,9 @@ def problem(b, t, dtype=np.float64):
 
 @pytest.mark.parametrize("backend", ["scan", "packed"])
 @pytest.mark.parametrize(("b", "t"), [(1, 1), (3, 5), (9, 16), (40, 37)])
-def test_values_and_gradients_of_the_scan(x64, backend, b, t):
+@pytest.mark.parametrize("kept", [0, lstm.KEPT])
+def test_values_and_gradients_of_the_scan(x64, monkeypatch, kept, backend, b, t):
+    monkeypatch.setattr(lstm, "KEPT", kept)
     *arguments, lengths = problem(b, t)
 
     def value(scan, *arguments):

@@ -245,3 +245,32 @@ def test_no_host_work_in_the_inner_loop(tmp_path):
         second = program.advance(epoch, epoch)[0]
     assert second.history["en"]["loss"].shape == (epoch,)
     assert second.examples == first.examples
+
+
+@pytest.mark.parametrize("n_devices", [1, 2])
+def test_streamed_documents_train_the_same_run(tmp_path, monkeypatch, n_devices):
+    """Kept on the host and moved a step or two at a time."""
+    parallel = Parallel(devices=jax.local_devices()[:n_devices])
+    config = tiny.config()
+    config.training.eval_every = 4
+    resident = run(tmp_path / "a", tiny.task(parallel, config), parallel, eval_every=4)
+    config.data.resident_gib = 0.0
+    monkeypatch.setattr(classify, "SEGMENT", 3000)
+    task, trial = tiny.task(parallel, config)
+    assert 1 <= task.segment < 4
+    assert not jax.tree.leaves(task.data)
+    streamed = run(tmp_path / "b", (task, trial), parallel, eval_every=4)
+    assert rows(tmp_path / "a") == rows(tmp_path / "b")
+    assert_same_bits(streamed.best, resident.best)
+
+
+def test_a_profile_is_written_and_changes_nothing(tmp_path):
+    task, trial = toy()
+    expected = run(tmp_path / "plain", (task, trial))
+    traced = dataclasses.replace(trial, workdir=tmp_path / "traced")
+    traced.workdir.mkdir()
+    schedule = Schedule(max_steps=8, eval_every=2)
+    parallel = Parallel(devices=jax.local_devices()[:1])
+    (result,) = fit(task, [traced], schedule=schedule, parallel=parallel, profile=True)
+    assert_same_bits(result.best, expected.best)
+    assert list((tmp_path / "traced" / "profile").rglob("*.xplane.pb"))
