@@ -19,6 +19,8 @@ import argparse
 import json
 import sys
 import time
+from functools import reduce
+from operator import getitem
 from pathlib import Path
 from typing import Any
 
@@ -68,8 +70,9 @@ def make_config(args: argparse.Namespace, language: str, n: int, seed: int) -> A
         config.model.label_prior = "estimated"
     with config.unlocked():
         for name, value in (field.split("=") for field in args.fields):
-            section, leaf = name.split(".")
-            config[section][leaf] = type(config[section][leaf])(value)
+            *path, leaf = name.split(".")
+            section = reduce(getitem, path, config)
+            section[leaf] = type(section[leaf])(value)
     return config
 
 

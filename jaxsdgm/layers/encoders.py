@@ -85,7 +85,7 @@ class TextEncoder(nn.Module):
 
     def __call__(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
         """Rows with ids `[b, t]`, lengths `[b]` >= 1 and row numbers `[b]` to h `[b, d]`."""
-        ids, lengths, row = rows["ids"], rows["lengths"], rows["row"]
+        ids, lengths, row = (jnp.asarray(rows[name]) for name in ("ids", "lengths", "row"))
         if self.backend != "packed":
             return self._encode(ids, lengths, row, language, train)
         order = jnp.argsort(lengths, descending=True)

@@ -1,0 +1,63 @@
+"""A million unlabelled documents: what training on them takes of the host's memory.
+
+    python benchmarks/streaming.py [--documents=1000000] [--steps=100] [--workdir=DIR]
+
+Generated text goes through the product's own path (vocabulary, token array, M1+M2+BOW over a small
+BiLSTM), with the token array on the host and the documents of the next steps moved while the device
+works. Printed are the size of the array, the process's peak memory, what of it came before any text
+was read (Python, JAX) and documents a second.
+"""
+
+import argparse
+import json
+import resource
+import sys
+import tempfile
+import time
+from pathlib import Path
+
+import jax
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from configs import debian_classify
+from jaxsdgm.data import generated
+from jaxsdgm.experiments import classify
+from jaxsdgm.experiments.inputs import load_inputs
+
+
+def peak_gib() -> float:
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 2**20
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0])
+    parser.add_argument("--documents", type=int, default=1_000_000)
+    parser.add_argument("--steps", type=int, default=100)
+    parser.add_argument("--workdir", type=Path, default=Path(tempfile.gettempdir()) / "streaming")
+    args = parser.parse_args()
+    config = debian_classify.get_config("en,32,bow")
+    config.data.resident_gib = 0.0
+    config.data.batch_size, config.data.unlabelled_size = 16, 484
+    config.training.max_steps, config.training.eval_every = args.steps, args.steps // 2
+    before, started = (jax.devices(), peak_gib())[1], time.monotonic()
+    corpus = generated.generate("en", unlabelled=args.documents)
+    print(f"generated in {time.monotonic() - started:.0f} s, {peak_gib():.2f} GiB", flush=True)
+    inputs = load_inputs(config, corpus)
+    arrays = sum(x.nbytes for x in inputs.splits["train"].values()) / 2**30
+    del inputs
+    print(f"arrays {arrays:.2f} GiB, {peak_gib():.2f} GiB", flush=True)
+    result = classify.run(config, args.workdir, corpus=corpus)
+    found = {
+        "documents": args.documents,
+        "arrays_gib": round(arrays, 2),
+        "before_gib": round(before, 2),
+        "peak_gib": round(peak_gib(), 2),
+        "beyond_the_arrays_gib": round(peak_gib() - arrays, 2),
+        **result["training"],
+    }
+    print(json.dumps(found))
+
+
+if __name__ == "__main__":
+    main()
