@@ -15,7 +15,7 @@ SIZES = {"en": 40_002, "de": 50_002, "fr": 50_002}
 def counts(model, **arguments):
     """Numbers below each top-level module, without making any of them."""
     rows = {"ids": np.ones((2, 2), np.int32), "lengths": np.full(2, 2, np.int32)}
-    init = lambda key: model.init(key, rows, method="initialise", **arguments)
+    init = lambda key: model.clone(axis_name=None).init(key, rows, method="initialise", **arguments)
     params = jax.eval_shape(init, jax.random.key(0))["params"]
     return {name: sum(x.size for x in jax.tree.leaves(tree)) for name, tree in params.items()}
 
