@@ -31,6 +31,7 @@ def losses(workdir):
     return [[row["train/loss"], row["dev/nll"]] for row in map(json.loads, lines)]
 
 
+@pytest.mark.slow
 def test_two_processes_are_one_run(tmp_path, monkeypatch):
     monkeypatch.setenv("XLA_FLAGS", "--xla_backend_optimization_level=0")
     status, output = launch(tmp_path / "two", monkeypatch)
