@@ -10,7 +10,7 @@ turns; the best round counts. Peak memory is that of the process.
 
 Measured 2026-11-21 on two cores (AMD EPYC, AVX2; JAX 0.10.2, torch 2.13.0) with --documents=40
 --rounds=1: packed 5.3 s and 1.3 GiB, scan 8.1 s and 1.0 GiB, torch 24.1 s and 0.9 GiB; torch takes
-4.6 times as long as packed. packed alone with 500 documents: 67.5 s and 6.9 GiB.
+4.6 times as long as packed. packed alone with 500 documents: 66.4 s and 6.0 GiB of the process.
 """
 
 import argparse
