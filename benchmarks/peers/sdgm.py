@@ -1,6 +1,7 @@
 """M1+M2 in torch: layers, the bound, and the two ways of taking a step (see the package)."""
 
 import math
+from abc import ABC, abstractmethod
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any, NamedTuple
@@ -395,7 +396,7 @@ class Peer:
         return torch.autocast(self.device.type, torch.bfloat16, enabled=self.autocast)
 
 
-class M1M2Peer(Peer):
+class M1M2Peer(Peer, ABC):
     """M1+M2 and its training step; subclasses say how gradients come about."""
 
     module: M1M2
@@ -419,9 +420,9 @@ class M1M2Peer(Peer):
         shapes |= {"unlabelled_z1": (n, z), "unlabelled_z2": (n, k, z)}
         return {name: torch.randn(s, device=self.device) for name, s in shapes.items()}
 
+    @abstractmethod
     def backward(self, batch: Mapping[str, Rows], noise: Rows, alpha: float) -> Tensor:
         """The loss `[]`, after its gradients have been added to the parameters'."""
-        raise NotImplementedError
 
 
 class PublishedM1M2(M1M2Peer):

@@ -31,7 +31,7 @@ def build(
 ) -> M1M2 | Classifier:
     """The system of a config for the vocabularies and classes of its inputs."""
     sizes = {language: t.vocab_size for language, t in inputs.tokenizers.items()}
-    if config.model.unlabelled_chunk and len(parallel.devices) > 1 and trials == 1:
+    if config.model.unlabelled_chunk and len(parallel.devices) > 1:
         raise UserError(
             "config.model.unlabelled_chunk shares statistics among documents of one device; "
             "set it to 0 where there are several"

@@ -17,13 +17,6 @@ from jaxsdgm.layers.lstm import PACKS, lstm_cudnn, lstm_scan
 BACKENDS = ("scan", "packed", "cudnn")
 
 
-def reverse_sequences(x: Array, lengths: Array) -> Array:
-    """`x [b, t, d]` with the first `lengths [b]` steps of each row in reverse; the rest stay."""
-    steps = jnp.arange(x.shape[1])
-    source = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
-    return jnp.take_along_axis(x, source[..., None], axis=1)
-
-
 class BiLSTMLayer(nn.Module):
     """One bidirectional LSTM layer.
 

@@ -54,8 +54,10 @@ def share(make: Callable[[], Any]) -> Any:
     data = b""
     if jax.process_index() == 0:
         data = msgpack_serialize(jax.tree.map(_plain, {"made": make()}))
-    size = int(multihost_utils.broadcast_one_to_all(np.asarray(len(data), np.int32)))
-    buffer = np.zeros(size, np.uint8)
+    # in two parts: JAX has no 64-bit integers unless told so, and checkpoints pass 2 GiB
+    parts = np.array(divmod(len(data), 2**30), np.int32)
+    high, low = multihost_utils.broadcast_one_to_all(parts).tolist()
+    buffer = np.zeros(high * 2**30 + low, np.uint8)
     buffer[: len(data)] = np.frombuffer(data, np.uint8)
     return msgpack_restore(multihost_utils.broadcast_one_to_all(buffer).tobytes())["made"]
 

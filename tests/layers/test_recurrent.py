@@ -10,7 +10,7 @@ from jax.experimental import rnn
 
 from jaxsdgm.layers import lstm
 from jaxsdgm.layers.encoders import TextEncoder
-from jaxsdgm.layers.recurrent import GRU, BiLSTM, BiLSTMLayer, reverse_sequences
+from jaxsdgm.layers.recurrent import GRU, BiLSTM, BiLSTMLayer
 
 B, T, D, H = 3, 6, 4, 5
 LENGTHS = np.array([6, 3, 1])
@@ -22,6 +22,13 @@ def sequence(seed=0, width=T):
 
 def sigmoid(x):
     return 1 / (1 + np.exp(-x))
+
+
+def reverse_sequences(x, lengths):
+    """`x [b, t, d]` with the first `lengths [b]` steps of each row in reverse; the rest stay."""
+    steps = jnp.arange(x.shape[1])
+    source = jnp.where(steps < lengths[:, None], lengths[:, None] - 1 - steps, steps)
+    return jnp.take_along_axis(x, source[..., None], axis=1)
 
 
 def test_reverse_sequences():
