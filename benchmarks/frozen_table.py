@@ -91,7 +91,7 @@ def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np
         predict = predict or outputs.make_predict(model, base.language, parallel, trials=True)
         for values in scores.values():
             values.append([])
-        every, data = config.training.eval_every, parallel.replicate(task.data)
+        every, data = config.training.eval_every, parallel.replicate(task.read())
         state = stack([trial.make()])
         for start in range(0, config.training.max_steps, every):
             plan = parallel.lay_out(stack_plans([trial.plan(start, every)]))

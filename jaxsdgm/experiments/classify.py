@@ -2,6 +2,7 @@
 
 from collections.abc import Callable, Mapping
 from dataclasses import asdict
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -26,7 +27,7 @@ from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.state import TrainState, adam, create_state
 from jaxsdgm.training.step import make_run, make_step
-from jaxsdgm.training.trials import Task, Trial
+from jaxsdgm.training.trials import Task, Trial, shapes_of
 
 
 def run(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[str, Any]:
@@ -160,12 +161,16 @@ def make_task(config: Config, model: M1M2 | Classifier, inputs: Inputs, parallel
     )
     groups = make_plan(config, inputs, 1).groups
     stream = streamed(config, inputs)
+    data = {inputs.language: dict.fromkeys(groups, {} if stream else inputs.splits["train"])}
+    evaluate, compile_evaluation = make_evaluate(model, inputs, parallel)
     return Task(
         config.name,
         make_run(step),
         objective,
-        data={inputs.language: dict.fromkeys(groups, {} if stream else inputs.splits["train"])},
-        evaluate=make_evaluate(model, inputs, parallel),
+        shapes=shapes_of(data),
+        read=lambda: data,
+        evaluate=evaluate,
+        compile_evaluation=compile_evaluation,
         score="accuracy",
         maximise=True,
         segment=segment(config, inputs, parallel) if stream else 0,
@@ -242,8 +247,10 @@ def make_trial(
     return Trial(make, batches, workdir, about)
 
 
-def make_evaluate(model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel) -> Any:
-    """Accuracy and negative log-likelihood on dev, of every trial."""
+def make_evaluate(
+    model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel
+) -> tuple[Callable[..., Any], Callable[..., None]]:
+    """Accuracy and negative log-likelihood on dev of every trial, and what compiles that."""
     predict = make_predict(model, inputs.language, parallel, trials=True)
     dev = rows_of(inputs.splits["dev"], model)
     labels, names = inputs.splits["dev"]["labels"], inputs.corpus.label_names
@@ -257,4 +264,4 @@ def make_evaluate(model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel) 
     def evaluate(params: Any, batch_stats: Any) -> list[dict[str, float]]:
         return [metrics(log_q) for log_q in predict(params, batch_stats, dev)["log_q"]]
 
-    return evaluate
+    return evaluate, partial(predict.compile, rows=dev)

@@ -17,9 +17,10 @@ from jaxsdgm.evaluation.generation import frequent_words, greedy_text, top_words
 from jaxsdgm.evaluation.latents import active_units, collapse_warnings
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
 from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.outputs import make_elbo, make_predict, rows_of
-from jaxsdgm.experiments.setup import Chunked, Config
+from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2
 from jaxsdgm.training.loop import Fit

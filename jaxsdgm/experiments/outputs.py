@@ -5,7 +5,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2
 from jaxsdgm.models.terms import no_noise, whole
@@ -16,15 +16,15 @@ CHUNK = 128  # documents at a time
 
 def make_predict(
     model: M1M2 | Classifier, language: str, parallel: Parallel, *, trials: bool = False
-) -> setup.Chunked:
-    """`predict(params, batch_stats, rows)` over any number of documents; see `make_chunked`."""
+) -> Chunked:
+    """`predict(params, batch_stats, rows)` over any number of documents; see `Chunked`."""
     plain = model.clone(axis_name=None)
 
     def predict(params: Any, batch_stats: Any, rows: Any) -> Any:
         variables = {"params": params, "batch_stats": batch_stats}
         return plain.apply(variables, rows, language=language, method="predict")
 
-    return setup.make_chunked(predict, parallel, chunk=CHUNK, trials=trials)
+    return Chunked(predict, parallel, chunk=CHUNK, trials=trials)
 
 
 def rows_of(
@@ -35,7 +35,7 @@ def rows_of(
     return {name: arrays[name] for name in names if name in arrays}
 
 
-def make_elbo(model: M1M2, language: str, parallel: Parallel) -> setup.Chunked:
+def make_elbo(model: M1M2, language: str, parallel: Parallel) -> Chunked:
     """The terms of the unlabelled bound, per document, at the means of the posteriors.
 
     Its first argument is {"params": ..., "hyper": ...}: the weights in the bound are the run's.
@@ -54,4 +54,4 @@ def make_elbo(model: M1M2, language: str, parallel: Parallel) -> setup.Chunked:
         )
         return groups["unlabelled"]
 
-    return setup.make_chunked(terms, parallel, chunk=CHUNK)
+    return Chunked(terms, parallel, chunk=CHUNK)

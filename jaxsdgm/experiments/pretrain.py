@@ -1,8 +1,7 @@
 """Pretraining of NXVAE on two languages' sentences that need not be parallel (spec §4)."""
 
 from collections.abc import Callable, Mapping
-from functools import partial
-from itertools import chain
+from functools import cache, partial
 from pathlib import Path
 from typing import Any
 
@@ -11,14 +10,22 @@ import numpy as np
 from jax import Array
 
 from jaxsdgm.data.batches import PretrainingPlan
-from jaxsdgm.data.europarl import PretrainText
 from jaxsdgm.data.sources import load_documents, load_pretraining
-from jaxsdgm.data.tokenizers import WordTokenizer, normaliser
+from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.latents import active_units, collapse_warnings
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.chunked import Chunked
+from jaxsdgm.experiments.sentences import (
+    Encoded,
+    encode,
+    make_tokenizers,
+    median_limit,
+    sentence_shapes,
+    windows,
+)
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.nxvae import NXVAE
 from jaxsdgm.models.terms import no_noise, whole
@@ -28,9 +35,7 @@ from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.progress import log
 from jaxsdgm.training.state import TrainState, adam, create_state, reference_adversarial_adam
 from jaxsdgm.training.step import make_run, make_step
-from jaxsdgm.training.trials import Plan, Task, Trial
-
-Encoded = dict[str, dict[str, np.ndarray]]  # {language: {"ids": [n, t], "lengths": [n]}}
+from jaxsdgm.training.trials import Plan, Task, Trial, shapes_of
 
 
 def run(config: Config, workdir: Path) -> dict[str, Any]:
@@ -43,14 +48,33 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     if config.data.documents_per_step:
         documents = {language: load_documents(config.data, language) for language in texts}
     tokenizers = make_tokenizers(config, texts, documents, workdir / "tokenizer")
-    train, dev = encode(config, texts, tokenizers)
-    data = {language: {"sentences": rows} for language, rows in train.items()}
-    for language, of_one in documents.items():
-        data[language]["documents"] = windows(config, of_one, tokenizers[language])
+    limit = config.data.max_length or median_limit(texts)
+    log.info("pretrain: sentences cut at %d tokens", limit)
+    dev = encode(texts, tokenizers, "dev", limit)
+    of_documents = {
+        language: {"documents": windows(config, of_one, tokenizers[language])}
+        for language, of_one in documents.items()
+    }
+    shapes = {
+        language: {
+            "sentences": sentence_shapes(text, limit),
+            **shapes_of(of_documents.get(language, {})),
+        }
+        for language, text in texts.items()
+    }
+
+    @cache  # the report reads them too
+    def read() -> Any:
+        sentences = encode(texts, tokenizers, "train", limit)
+        return {
+            language: {"sentences": rows, **of_documents.get(language, {})}
+            for language, rows in sentences.items()
+        }
+
     parallel = Parallel(config.parallel)
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
     model = build(config, sizes, parallel)
-    task, make, plan = make_task(config, model, data, dev, parallel)
+    task, make, plan = make_task(config, model, shapes, read, dev, parallel)
     about = {"config": setup.as_json(config), "kind": "pretrain"}
     about["tokenizers"] = {language: t.digest for language, t in tokenizers.items()}
     (result,) = fit(
@@ -61,65 +85,11 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         tensorboard=config.tensorboard,
         profile=config.profile,
     )
+    train = {language: groups["sentences"] for language, groups in read().items()}
     results = summarise(config, result, tokenizers, train, dev, model, parallel)
     write_report(workdir, results)
     setup.write_results(workdir, results)
     return results
-
-
-def make_tokenizers(
-    config: Config,
-    texts: dict[str, PretrainText],
-    documents: dict[str, tuple[str, ...]],
-    folder: Path,
-) -> dict[str, WordTokenizer]:
-    """Vocabularies of the training sentences and documents, saved in the workdir."""
-    tokenizers, name = {}, config.data.normaliser
-    for language, text in texts.items():
-        size = config.data.vocab_size[language] if language in config.data.vocab_size else 50_000
-        tokens = (normaliser(name)(x, language) for x in documents.get(language, ()))
-        tokenizers[language] = WordTokenizer.train(
-            chain(text.lines("train"), tokens), language=language, normaliser=name, size=size
-        )
-        tokenizers[language].save(folder)
-    return tokenizers
-
-
-def encode(
-    config: Config, texts: dict[str, PretrainText], tokenizers: dict[str, WordTokenizer]
-) -> tuple[Encoded, Encoded]:
-    """Training and dev sentences as ids, cut at one length; 0 means the longest median length."""
-    limit = config.data.max_length or max(text.percentile(50) for text in texts.values())
-    splits: list[Encoded] = []
-    for split in ("train", "dev"):
-        encoded = {}
-        for language, text in texts.items():
-            ids, lengths = tokenizers[language].encode_tokens(text.lines(split), limit)
-            if not len(ids):
-                raise UserError(f"{text.train}: the {split} split of {language!r} is empty")
-            encoded[language] = {"ids": ids, "lengths": lengths}
-        splits.append(encoded)
-    log.info("pretrain: sentences cut at %d tokens", limit)
-    return splits[0], splits[1]
-
-
-def windows(
-    config: Config, texts: tuple[str, ...], tokenizer: WordTokenizer
-) -> dict[str, np.ndarray]:
-    """Half-overlapping windows over unlabelled documents, each with its whole document as target.
-
-    A classifier reads documents; an encoder that has met sentences only makes less of them.
-    """
-    documents, lengths = tokenizer.encode(texts, TARGET_LENGTH)
-    width = config.data.document_length
-    starts = [range(0, max(1, n - width // 2), width // 2) for n in lengths]
-    padded = np.pad(documents, ((0, 0), (0, width)))
-    rows = [(i, start) for i, of_one in enumerate(starts) for start in of_one]
-    return {
-        "ids": np.array([padded[i, start : start + width] for i, start in rows]),
-        "lengths": np.array([min(width, lengths[i] - start) for i, start in rows], np.int32),
-        "targets": documents[[i for i, _ in rows]],
-    }
 
 
 def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NXVAE:
@@ -160,18 +130,21 @@ def make_schedule(config: Config, rounds_per_epoch: int, phases: int) -> Any:
     return schedule
 
 
-TARGET_LENGTH = 160  # tokens of a document that its windows are to explain
 KL_KINDS = ("fixed", "deterministic", "sigmoid", "linear", "cyclic", "beta")
 
 
 def make_task(
     config: Config,
     model: NXVAE,
-    data: dict[str, dict[str, dict[str, np.ndarray]]],
+    shapes: dict[str, dict[str, Any]],
+    read: Callable[[], Any],
     dev: Encoded,
     parallel: Parallel,
 ) -> tuple[Task, Callable[[], TrainState], Plan]:
-    """The scan, the data and the evaluation of a pretraining run, its first state and its plan."""
+    """The scan, the data and the evaluation of a pretraining run, its first state and its plan.
+
+    `read` gives the sentences and documents, {language: {group: {name: [n, ...]}}} of `shapes`.
+    """
     if config.model.kl.kind not in KL_KINDS:
         kinds = ", ".join(KL_KINDS)
         raise UserError(f"config.model.kl.kind is {config.model.kl.kind!r}; use one of {kinds}")
@@ -194,7 +167,7 @@ def make_task(
 
     plans = {
         language: make_plans(config, i, groups, len(parallel.devices))
-        for i, (language, groups) in enumerate(data.items())
+        for i, (language, groups) in enumerate(shapes.items())
     }
     rounds = max(of_one[0].rounds_per_epoch for of_one in plans.values())
     objective = setup.make_objective(model)
@@ -204,12 +177,15 @@ def make_task(
         schedule=make_schedule(config, rounds, len(plans)),
         axis_name=parallel.axis_name,
     )
+    evaluate, compile_evaluation = make_evaluate(model, dev, weight, parallel)
     task = Task(
         "pretrain",
         make_run(step),
         objective,
-        data=data,
-        evaluate=make_evaluate(model, dev, weight, parallel),
+        shapes=shapes,
+        read=read,
+        evaluate=evaluate,
+        compile_evaluation=compile_evaluation,
         score="reconstruction",
         maximise=False,
     )
@@ -217,20 +193,22 @@ def make_task(
 
 
 def make_plans(
-    config: Config, number: int, groups: dict[str, dict[str, np.ndarray]], multiple: int
+    config: Config, number: int, groups: dict[str, Any], multiple: int
 ) -> list[PretrainingPlan]:
     """The plans of a language's groups, sentences first."""
     sizes = {"sentences": config.data.batch_size, "documents": config.data.documents_per_step}
     return [
         PretrainingPlan(
-            group, len(rows["ids"]), sizes[group], config.seed, 2 * number + i, multiple
+            group, rows["ids"].shape[0], sizes[group], config.seed, 2 * number + i, multiple
         )
         for i, (group, rows) in enumerate(groups.items())
     ]
 
 
-def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel) -> Any:
-    """Means over the dev sentences of each language, and their mean over all sentences."""
+def make_evaluate(
+    model: NXVAE, dev: Encoded, weight: float, parallel: Parallel
+) -> tuple[Callable[..., Any], Callable[..., None]]:
+    """Means over the dev sentences of each language and over all of them; what compiles that."""
     plain = model.clone(axis_name=None)
 
     def terms(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
@@ -246,7 +224,7 @@ def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel)
         return groups["sentences"]
 
     run = {
-        language: setup.make_chunked(partial(terms, language), parallel, chunk=400, trials=True)
+        language: Chunked(partial(terms, language), parallel, chunk=400, trials=True)
         for language in dev
     }
 
@@ -255,7 +233,11 @@ def make_evaluate(model: NXVAE, dev: Encoded, weight: float, parallel: Parallel)
         n = len(jax.tree.leaves(params)[0])
         return [_means(jax.tree.map(lambda x, i=i: x[i], found)) for i in range(n)]
 
-    return evaluate
+    def compile_evaluation(params: Any, batch_stats: Any) -> None:
+        for language, rows in dev.items():
+            run[language].compile(params, batch_stats, rows)
+
+    return evaluate, compile_evaluation
 
 
 def _means(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, float]:
@@ -283,7 +265,7 @@ def summarise(
     best = jax.device_get(result.best)
     weight = float(result.state.hyper["kl_weight"])
     alone = jax.tree.map(lambda x: x[None], (best.params, best.batch_stats))
-    (metrics,) = make_evaluate(model, dev, weight, parallel)(*alone)
+    (metrics,) = make_evaluate(model, dev, weight, parallel)[0](*alone)
     means = posterior_means(model, dev, best, parallel)
     active = {"z1": active_units(means)}
     tables = {
@@ -337,9 +319,9 @@ def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -
 
     return np.concatenate(
         [
-            setup.make_chunked(partial(means, lang), parallel, chunk=400)(
-                best.params, best.batch_stats, rows
-            )["mean"]
+            Chunked(partial(means, lang), parallel, chunk=400)(best.params, best.batch_stats, rows)[
+                "mean"
+            ]
             for lang, rows in dev.items()
         ]
     )

@@ -1,4 +1,4 @@
-"""What every experiment needs: sizes from a config, devices, chunked evaluation, provenance."""
+"""What every experiment needs: sizes from a config, devices, objectives, provenance."""
 
 import hashlib
 import json
@@ -12,7 +12,6 @@ import jax
 import jax.numpy as jnp
 import numpy as np
 from jax import Array
-from jax.sharding import PartitionSpec as P
 
 from jaxsdgm import __version__
 from jaxsdgm.data.documents import write_text
@@ -21,8 +20,8 @@ from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.terms import masked_mean, normal_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
-from jaxsdgm.training.parallel import AXIS, TRIALS, Parallel
-from jaxsdgm.training.processes import fetch, share
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.processes import share
 
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
@@ -196,61 +195,3 @@ def _masked_means(groups: Any, batch: Any, axis_name: str | None) -> Any:
         group: {k: masked_mean(x, batch[group]["mask"], axis_name) for k, x in terms.items()}
         for group, terms in groups.items()
     }
-
-
-Chunked = Callable[[Any, Any, Mapping[str, np.ndarray]], dict[str, np.ndarray]]
-
-
-def make_chunked(
-    function: Callable[..., dict[str, jax.Array]],
-    parallel: Parallel,
-    *,
-    chunk: int,
-    trials: bool = False,
-) -> Chunked:
-    """`function(params, batch_stats, rows)` over any number of rows, `chunk` at a time.
-
-    Rows are {name: [n, ...]}; they are filled up to whole chunks, spread over the devices, and the
-    answers `[n, ...]` come back to the host. With `trials` the parameters are `[T, ...]` and the
-    answers `[T, n, ...]`.
-    """
-    n_devices = len(parallel.devices)
-    chunk = -(-chunk // n_devices) * n_devices
-
-    def over_chunks(params: Any, batch_stats: Any, rows: Any) -> Any:
-        return jax.lax.map(lambda part: function(params, batch_stats, part), rows)
-
-    mapped = parallel.over_trials(over_chunks, (0, 0, None))
-    specs = (P(TRIALS), P(TRIALS), P(None, AXIS)), P(TRIALS, None, AXIS)
-    programs: dict[int, Any] = {}
-
-    def compiled(count: int) -> Any:
-        """The program for so many trials."""
-        if count not in programs:
-            sharded = parallel.shard(mapped, trials=count, in_specs=specs[0], out_specs=specs[1])
-            programs[count] = jax.jit(sharded)
-        return programs[count]
-
-    first = (lambda x: x) if trials else (lambda x: x[0])
-
-    def run(params: Any, batch_stats: Any, rows: Mapping[str, np.ndarray]) -> dict[str, np.ndarray]:
-        if not trials:
-            params, batch_stats = jax.tree.map(lambda x: x[None], (params, batch_stats))
-        n = len(next(iter(rows.values())))
-        # lengths of fillers are 1: a recurrence has no state after zero steps
-        fill = {name: np.ones if name == "lengths" else np.zeros for name in rows}
-        missing = -n % chunk
-        padded = {
-            name: np.concatenate([x, fill[name]((missing, *x.shape[1:]), x.dtype)]).reshape(
-                -1, chunk, *x.shape[1:]
-            )
-            for name, x in rows.items()
-        }
-        count = len(jax.tree.leaves(params)[0])
-        params, batch_stats = parallel.place((params, batch_stats), count)
-        found = compiled(count)(params, batch_stats, parallel.place_rows(padded, count))
-        answers = fetch(found)  # T chunks chunk ...
-        joined = {k: x.reshape(len(x), -1, *x.shape[3:])[:, :n] for k, x in answers.items()}
-        return {name: first(x) for name, x in joined.items()}
-
-    return run

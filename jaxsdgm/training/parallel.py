@@ -135,6 +135,9 @@ class Parallel:
 
 
 def _put(tree: Any, sharding: NamedSharding) -> Any:
+    """Arrays on the devices, or their shapes with what is to be where."""
+    if _abstract(tree):
+        return jax.tree.map(lambda x: x.update(sharding=sharding), tree)
     if sharding.is_fully_addressable:
         return jax.device_put(tree, sharding)
 
@@ -143,6 +146,10 @@ def _put(tree: Any, sharding: NamedSharding) -> Any:
         return jax.make_array_from_callback(x.shape, sharding, lambda index: x[index])
 
     return jax.tree.map(part, tree)
+
+
+def _abstract(tree: Any) -> bool:
+    return any(isinstance(x, jax.ShapeDtypeStruct) for x in jax.tree.leaves(tree))
 
 
 def _trials(tree: Any) -> int:

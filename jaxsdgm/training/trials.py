@@ -2,7 +2,9 @@
 
 import time
 from collections.abc import Callable, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path
 from typing import Any
 
@@ -24,14 +26,18 @@ Plan = Callable[[int, int], Any]
 class Task:
     """What is trained, as pure functions over arrays; see `fit`.
 
-    `evaluate(params, batch_stats)` takes arrays `[T, ...]` and gives the dev metrics of each trial.
+    `evaluate(params, batch_stats)` takes arrays `[T, ...]` and gives the dev metrics of each trial;
+    `compile_evaluation` takes such arrays and only compiles it. The shapes of the data are known
+    before `read` gives them, so that scan and evaluation are compiled while it reads.
     """
 
     name: str
     run: Callable[..., Any]  # make_run's scan
     objective: Callable[..., Any]  # what its steps minimise
-    data: Any  # {phase: {group: {name: [n, ...]}}}
+    shapes: Any  # {phase: {group: {name: [n, ...]}}}, see `shapes_of`
+    read: Callable[[], Any]  # arrays of these shapes
     evaluate: Callable[[Any, Any], Sequence[dict[str, float]]]
+    compile_evaluation: Callable[[Any, Any], None]
     score: str  # the dev metric that selects
     maximise: bool
     segment: int = 0  # steps, at most, whose plan is on the device at a time; 0: all of a window
@@ -59,6 +65,11 @@ class Window:
     flops: Flops  # of matrix products, by dtype
     compiling: float  # seconds
     training: float  # seconds; of all trials of the program together
+
+
+def shapes_of(tree: Any) -> Any:
+    """Shapes and dtypes in place of arrays."""
+    return jax.tree.map(lambda x: jax.ShapeDtypeStruct(x.shape, x.dtype), tree)
 
 
 def stack(trees: Sequence[Any]) -> Any:
@@ -124,12 +135,16 @@ class Program:
         better: Callable[..., Any],
     ) -> None:
         self.task, self.plans, self.parallel, self.better = task, plans, parallel, better
-        self.data = parallel.replicate(task.data)
         self.compiled: Callable[..., Any] | None = None
         self.flops: Flops = {}
         self.slots = self._slots(list(trees))
         self.tree = self._place(stack([trees[i] for i in self.slots]))
         trees.clear()
+
+    @cached_property
+    def data(self) -> Any:
+        """The documents on the devices."""
+        return self.parallel.replicate(self.task.read())
 
     def _slots(self, trials: Sequence[int]) -> list[int]:
         return slots_of(trials, self.parallel.multiple(len(trials)))
@@ -178,11 +193,19 @@ class Program:
         return windows
 
     def _compile(self, plan: Any, batches: Any) -> tuple[Callable[..., Any], float]:
-        """The compiled scan, and the seconds that this took."""
+        """The compiled scan, and the seconds that this took.
+
+        The evaluation is compiled at the same time, and meanwhile the data are read.
+        """
         began, found = time.monotonic(), cache_hits()
-        arguments = self.tree["state"], self.data
-        compiled = self.parallel.compile(self.task.run, *arguments, batches)
-        self.flops = step_flops(self.task.objective, *arguments, plan)
+        state, shapes = self.tree["state"], self.parallel.replicate(self.task.shapes)
+        # several processes compile in one order, since compilers may talk with each other
+        with ThreadPoolExecutor(2 if jax.process_count() == 1 else 1) as pool:
+            scan = pool.submit(self.parallel.compile, self.task.run, state, shapes, batches)
+            rest = pool.submit(self.task.compile_evaluation, state.params, state.batch_stats)
+            jax.block_until_ready(self.data)
+            self.flops = step_flops(self.task.objective, state, shapes, plan)
+            compiled, _ = scan.result(), rest.result()
         seconds = time.monotonic() - began
         took = f"{'from the cache' if cache_hits() > found else 'compiled'} in {duration(seconds)}"
         log.info("%s: ready after %s, %s", self.task.name, duration(since_start()), took)

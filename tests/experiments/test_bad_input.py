@@ -104,7 +104,7 @@ def test_precision_and_kl_that_do_not_exist():
         setup.compute_dtype(config)
     config.model.kl.kind = "magic"
     with pytest.raises(UserError, match="config.model.kl.kind is 'magic'"):
-        pretrain.make_task(config, None, {}, {}, None)
+        pretrain.make_task(config, None, {}, dict, {}, None)
 
 
 def test_checkpoint_of_other_sizes():

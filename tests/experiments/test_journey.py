@@ -142,6 +142,7 @@ def test_a_sweep_and_what_it_chose(workdir, tmp_path):
         classify.run(later, tmp_path / "later")
 
 
+@pytest.mark.slow
 def test_tuning_is_one_command(workdir, tmp_path):
     """The sweep's stage, and a stage that takes what it chose."""
     config = ConfigDict({"name": "tuning", "experiment": "stages", "order": ("tuning", "en_32")})

@@ -3,6 +3,7 @@
 import dataclasses
 import json
 import math
+import threading
 from functools import partial
 
 import jax
@@ -17,7 +18,7 @@ from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import AXIS, Parallel
 from jaxsdgm.training.state import adam, compare, create_state, nothing_yet
 from jaxsdgm.training.step import make_run, make_step
-from jaxsdgm.training.trials import Program, Task, Trial
+from jaxsdgm.training.trials import Program, Task, Trial, shapes_of, stack
 from tests.training import tiny
 
 ROWS = 4  # of a step of the toy task
@@ -65,8 +66,10 @@ def toy(**fields):
         "toy",
         make_run(make_step(toy_objective, optimizer, axis_name=AXIS)),
         toy_objective,
-        data={"en": {"all": toy_data()}},
+        shapes=shapes_of({"en": {"all": toy_data()}}),
+        read=lambda: {"en": {"all": toy_data()}},
         evaluate=lambda params, stats: [{"accuracy": -float((w**2).sum())} for w in params["w"]],
+        compile_evaluation=lambda params, stats: None,
         score="accuracy",
         maximise=True,
     )
@@ -220,7 +223,7 @@ def test_a_term_that_is_not_finite_stops_the_run_and_the_checkpoint_is_good(
     broken["en"]["all"][name][5 * ROWS : 6 * ROWS] = value  # the documents of step 5
     message = rf"stopped at step 5: {term} is (nan|inf); the checkpoint of step 4 is kept"
     with pytest.raises(UserError, match=message):
-        run(tmp_path, (dataclasses.replace(task, data=broken), trial))
+        run(tmp_path, (dataclasses.replace(task, read=lambda: broken), trial))
     folders = (tmp_path / "checkpoints").iterdir()
     assert sorted(path.name for path in folders) == ["2", "4"]  # written to the end
     mended = run(tmp_path, toy())
@@ -230,6 +233,42 @@ def test_a_term_that_is_not_finite_stops_the_run_and_the_checkpoint_is_good(
 def test_an_evaluation_that_is_not_finite_stops_too(tmp_path):
     with pytest.raises(UserError, match="after step 2: dev accuracy is nan; no checkpoint was due"):
         run(tmp_path, toy(evaluate=scores(math.nan)))
+
+
+def test_the_data_are_read_while_scan_and_evaluation_are_compiled(tmp_path):
+    together = threading.Barrier(2, timeout=60)
+
+    def read():
+        together.wait()
+        return toy_task.read()
+
+    toy_task, trial = toy()
+    compile_evaluation = lambda params, stats: together.wait()
+    task = dataclasses.replace(toy_task, read=read, compile_evaluation=compile_evaluation)
+    assert run(tmp_path, (task, trial)).stopped == "end"
+
+
+def test_data_that_cannot_be_read_stop_the_run(tmp_path):
+    def read():
+        raise UserError("text.txt:3: broken")
+
+    with pytest.raises(UserError, match=r"text\.txt:3: broken"):
+        run(tmp_path, toy(read=read))
+
+
+def test_the_evaluation_is_compiled_once():
+    parallel = Parallel(devices=jax.local_devices()[:1])
+    task, trial = tiny.task(parallel, tiny.config())
+    state = parallel.place(stack([trial.make()]), 1)
+    task.compile_evaluation(state.params, state.batch_stats)
+    compiled = []
+    listener = lambda event, seconds, **_: compiled.append(event)
+    jax.monitoring.register_event_duration_secs_listener(listener)
+    try:
+        task.evaluate(state.params, state.batch_stats)
+    finally:
+        jax.monitoring.unregister_event_duration_listener(listener)
+    assert not [event for event in compiled if "backend_compile" in event]
 
 
 def test_no_host_work_in_the_inner_loop(tmp_path):
@@ -247,7 +286,7 @@ def test_no_host_work_in_the_inner_loop(tmp_path):
     assert second.examples == first.examples
 
 
-@pytest.mark.parametrize("n_devices", [1, 2])
+@pytest.mark.parametrize("n_devices", [pytest.param(1, marks=pytest.mark.slow), 2])
 def test_streamed_documents_train_the_same_run(tmp_path, monkeypatch, n_devices):
     """Kept on the host and moved a step or two at a time."""
     parallel = Parallel(devices=jax.local_devices()[:n_devices])
@@ -258,7 +297,7 @@ def test_streamed_documents_train_the_same_run(tmp_path, monkeypatch, n_devices)
     monkeypatch.setattr(classify, "SEGMENT", 3000)
     task, trial = tiny.task(parallel, config)
     assert 1 <= task.segment < 4
-    assert not jax.tree.leaves(task.data)
+    assert not jax.tree.leaves(task.shapes)
     streamed = run(tmp_path / "b", (task, trial), parallel, eval_every=4)
     assert rows(tmp_path / "a") == rows(tmp_path / "b")
     assert_same_bits(streamed.best, resident.best)

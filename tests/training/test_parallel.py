@@ -10,7 +10,7 @@ from configs import common
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import pretrain
 from jaxsdgm.training.parallel import Parallel
-from jaxsdgm.training.trials import Trial, stack, stack_plans
+from jaxsdgm.training.trials import Trial, shapes_of, stack, stack_plans
 from tests.training import tiny
 
 SIZES = {"en": 40, "de": 50}
@@ -40,7 +40,9 @@ def nxvae(parallel):
     }
     dev = {language: groups["sentences"] for language, groups in data.items()}
     model = pretrain.build(config, SIZES, parallel)
-    task, make, plan = pretrain.make_task(config, model, data, dev, parallel)
+    task, make, plan = pretrain.make_task(
+        config, model, shapes_of(data), lambda: data, dev, parallel
+    )
     return task, Trial(make, plan, None, {})
 
 
@@ -56,7 +58,7 @@ def curves(make, mode, n_devices):
     """Every metric of eight steps of every phase."""
     parallel = Parallel(mode, jax.local_devices()[:n_devices])
     task, trial = make(parallel)
-    state, data = parallel.place(stack([trial.make()]), 1), parallel.replicate(task.data)
+    state, data = parallel.place(stack([trial.make()]), 1), parallel.replicate(task.read())
     plan = parallel.lay_out(stack_plans([trial.plan(0, STEPS)]))
     state, history = parallel.compile(task.run, state, data, plan)(state, data, plan)
     jax.block_until_ready(state)
