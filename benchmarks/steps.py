@@ -34,7 +34,8 @@ from jaxsdgm.layers.bert import BertSize
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
 from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.nxvae import NXVAE
-from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2
+from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.models.semi import HYPERPARAMETERS
 from jaxsdgm.models.terms import Noise
 from jaxsdgm.training.parallel import Parallel, fetch
 from jaxsdgm.training.state import TrainState, adam, create_state

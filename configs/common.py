@@ -161,14 +161,16 @@ def classification() -> ConfigDict:
     # words), in at most this share of them, each counted at most `cap` times a document (0: all).
     config.data.targets = ConfigDict({"min_documents": 0, "max_share": 1.0, "cap": 0})
 
-    # System: m1m2; supervised: nxvae_z1 (on z1), nxvae_h or sup_h (both on h); or without a neural
-    # network of ours: tfidf_lr, nb_em, features_lr.
+    # System: m1m2 or aux; supervised: nxvae_z1 (on z1), nxvae_h or sup_h (both on h); or without a
+    # neural network of ours: tfidf_lr, nb_em, features_lr.
     config.model.system = "m1m2"
     # Decoder: bow, gru, or none (layer-wise M1+M2, frozen encoder).
     config.model.decoder = "bow"
     config.model.gru = ConfigDict({"inputs": 100, "hidden": 50})
     config.model.tied = False
-    # How y meets z1 and z2: transadd, concat, transconcat, gmix_transadd.
+    # Width of AUX's layers.
+    config.model.auxiliary_hidden = 1000
+    # How y meets z1 and z2 in M1+M2: transadd, concat, transconcat, gmix_transadd.
     config.model.conditioning = "transadd"
     # Width of the classifier's hidden layer; 0: a linear classifier.
     config.model.classifier_hidden = 1024

@@ -3,8 +3,8 @@
     python -m jaxsdgm.main --config=configs/debian_classify.py:en,32,bow \
         --config.data.dir=data/debian --config.pretrained=RUN_OF_debian_nxvae
 
-The argument is language, labels and decoder (bow, gru, none), twin (nxvae_z1, nxvae_h) or
-baseline (tfidf_lr, nb_em).
+The argument is language, labels and M1+M2's decoder (bow, gru, none), AUX with one (aux-bow,
+aux-gru), a twin (nxvae_z1, nxvae_h) or a baseline (tfidf_lr, nb_em).
 """
 
 from ml_collections import ConfigDict
@@ -38,8 +38,10 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     if decoder in ("nxvae_z1", "nxvae_h", "tfidf_lr", "nb_em"):
         config.model.system = decoder
     else:
-        config.model.decoder = decoder
-        if decoder == "bow":
+        config.model.system = "aux" if decoder.startswith("aux-") else "m1m2"
+        config.model.decoder = decoder.removeprefix("aux-")
+        config.model.auxiliary_hidden = 128
+        if config.model.decoder == "bow":
             config.data.targets = ConfigDict({"min_documents": 3, "max_share": 0.3, "cap": 3})
     config.training.max_steps = 400
     config.training.eval_every = 100

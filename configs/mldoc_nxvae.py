@@ -3,16 +3,17 @@
     python -m jaxsdgm.main --config=configs/mldoc_nxvae.py:en-de,en,32,bow \
         --config.data.dir=DIR --config.pretrained=RUN_OF_europarl_nxvae
 
-The argument is language pair, task language, labels (0: all 1000) and decoder (bow, gru, none for
-the layer-wise M1+M2) or twin (nxvae_z1, nxvae_h). The paper's runs took 12 hours (bow) and 14 (gru)
-on one GTX 1080 Ti; not yet run here.
+The argument is language pair, task language, labels (0: all 1000) and M1+M2's decoder (bow, gru,
+none for the layer-wise model), AUX with one (aux-bow, aux-gru) or a twin (nxvae_z1, nxvae_h). The
+paper's runs took 12 hours (bow) and 14 (gru) on one GTX 1080 Ti; not yet run here.
 """
 
 from ml_collections import ConfigDict
 
 from configs import common
 
-BETAS = {"none": 0.1, "bow": 0.2, "gru": 10.0}  # tuned by the paper on EN with 32 labels
+#: tuned by the paper on EN with 32 labels
+BETAS = {"none": 0.1, "bow": 0.2, "gru": 10.0, "aux-bow": 20.0, "aux-gru": 5.0}
 
 
 def get_config(argument: str = "en-de,en,32,bow") -> ConfigDict:
@@ -23,7 +24,8 @@ def get_config(argument: str = "en-de,en,32,bow") -> ConfigDict:
     config.data.language = language
     config.data.n_labels = int(n_labels)
     if system in BETAS:
-        config.model.decoder = system
+        config.model.system = "aux" if system.startswith("aux-") else "m1m2"
+        config.model.decoder = system.removeprefix("aux-")
         config.model.beta = BETAS[system]
     else:
         config.model.system = system

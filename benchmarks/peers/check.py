@@ -24,7 +24,8 @@ import torch
 from jaxsdgm.layers.bert import BertSize
 from jaxsdgm.layers.encoders import TextEncoder, TransformerEncoder
 from jaxsdgm.models.nxvae import NXVAE
-from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2
+from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.models.semi import HYPERPARAMETERS
 from peers import Sizes, make_bert_step, make_m1m2, make_nxvae
 from peers.weights import state_dict
 

@@ -20,7 +20,8 @@ SYSTEMS = {
     "features_lr": "features + LR",
     "nb_em": "naive Bayes + EM",
 }
-DECODERS = {"bow": "M1+M2+BOW", "gru": "M1+M2+GRU", "none": "M1+M2"}
+GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
+DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
 SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
 FOREIGN = "not results of this library"
 #: fields of a config that may differ between the runs of one cell
@@ -128,8 +129,8 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
 def system_name(results: Mapping[str, Any]) -> str:
     """As the paper calls it."""
     name: str = results["system"]
-    if name == "m1m2":
-        return DECODERS[results["config"]["model"]["decoder"]]
+    if name in GENERATIVE:
+        return GENERATIVE[name] + DECODERS[results["config"]["model"]["decoder"]]
     return SYSTEMS.get(name, name)
 
 

@@ -22,7 +22,7 @@ from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.sweep import compare_points, trials_of, tuned
 from jaxsdgm.experiments.systems import SUPERVISED, TRANSFERRED, build, make_initialise, transfer
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2
+from jaxsdgm.models.semi import HYPERPARAMETERS, SemiSupervised
 from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.state import TrainState, adam, create_state
@@ -66,7 +66,7 @@ def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> l
 
 def by_model(
     configs: Mapping[Path, Config], base: Inputs, parallel: Parallel
-) -> list[tuple[M1M2 | Classifier, dict[Path, Inputs]]]:
+) -> list[tuple[SemiSupervised | Classifier, dict[Path, Inputs]]]:
     """The inputs of every run, gathered by equal models: only these train side by side."""
     groups: list[tuple[Any, dict[Path, Inputs]]] = []
     for folder, config in configs.items():
@@ -81,7 +81,7 @@ def by_model(
 
 
 def train_group(
-    model: M1M2 | Classifier,
+    model: SemiSupervised | Classifier,
     configs: Mapping[Path, Config],
     inputs: Mapping[Path, Inputs],
     parallel: Parallel,
@@ -150,7 +150,9 @@ def eval_every(config: Config, inputs: Inputs) -> int:
     return config.training.eval_every or make_plan(config, inputs, 1).steps_per_epoch
 
 
-def make_task(config: Config, model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel) -> Task:
+def make_task(
+    config: Config, model: SemiSupervised | Classifier, inputs: Inputs, parallel: Parallel
+) -> Task:
     """The scan, the data and the evaluation of the runs of one model."""
     objective = setup.make_objective(model)
     step = make_step(
@@ -198,9 +200,9 @@ def _bytes(arrays: Mapping[str, np.ndarray]) -> int:
     return sum(x.nbytes for x in arrays.values())
 
 
-def make_optimizer(config: Config, model: M1M2 | Classifier) -> Any:
+def make_optimizer(config: Config, model: SemiSupervised | Classifier) -> Any:
     """Adam; what was pretrained moves slower, or not at all in the layer-wise model."""
-    layer_wise = isinstance(model, M1M2) and model.decoder is None
+    layer_wise = isinstance(model, SemiSupervised) and model.decoder is None
     slower = config.encoder_rate != 1 and not layer_wise
     return adam(
         frozen=TRANSFERRED if layer_wise else (),
@@ -211,7 +213,7 @@ def make_optimizer(config: Config, model: M1M2 | Classifier) -> Any:
 
 def make_trial(
     config: Config,
-    model: M1M2 | Classifier,
+    model: SemiSupervised | Classifier,
     inputs: Inputs,
     parallel: Parallel,
     workdir: Path,
@@ -248,7 +250,7 @@ def make_trial(
 
 
 def make_evaluate(
-    model: M1M2 | Classifier, inputs: Inputs, parallel: Parallel
+    model: SemiSupervised | Classifier, inputs: Inputs, parallel: Parallel
 ) -> tuple[Callable[..., Any], Callable[..., None]]:
     """Accuracy and negative log-likelihood on dev of every trial, and what compiles that."""
     predict = make_predict(model, inputs.language, parallel, trials=True)

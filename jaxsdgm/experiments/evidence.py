@@ -22,7 +22,7 @@ from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.outputs import make_elbo, make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.models.semi import SemiSupervised
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
 
@@ -37,16 +37,16 @@ Arrays = dict[str, np.ndarray]
 
 
 def make_summarise(
-    model: M1M2 | Classifier, language: str, parallel: Parallel
+    model: SemiSupervised | Classifier, language: str, parallel: Parallel
 ) -> Callable[[Config, Inputs, Fit], tuple[dict[str, Any], dict[str, bytes | None]]]:
     """`summarise` for the runs of one model, compiled once."""
     predict = make_predict(model, language, parallel)
-    bound = make_elbo(model, language, parallel) if isinstance(model, M1M2) else None
+    bound = make_elbo(model, language, parallel) if isinstance(model, SemiSupervised) else None
     return partial(summarise, model.clone(axis_name=None), predict, bound)
 
 
 def summarise(
-    plain: M1M2 | Classifier,
+    plain: SemiSupervised | Classifier,
     predict: Chunked,
     bound: Chunked | None,
     config: Config,
@@ -65,7 +65,7 @@ def summarise(
             explained = rows_of(inputs.splits[split], plain, "targets")
             terms = bound(weighted, best.batch_stats, explained)
             elbo[split] = {name: float(x.mean()) for name, x in terms.items()}
-    if isinstance(plain, M1M2) and plain.decoder:
+    if isinstance(plain, SemiSupervised) and plain.decoder:
         documents = {"input": inputs.splits["test"], "output": outputs["test"]}
         tables["generated"] = generated_tables(
             plain,
@@ -191,7 +191,7 @@ def _word_tables(params: Any, languages: Iterable[str]) -> dict[str, Any]:
 
 
 def generated_tables(
-    model: M1M2,
+    model: SemiSupervised,
     variables: Any,
     tokenizer: Tokenizer,
     targets: TargetWords | None,
@@ -221,7 +221,7 @@ def generated_tables(
 
 
 def _varied(
-    model: M1M2,
+    model: SemiSupervised,
     variables: Any,
     language: str,
     words: Sequence[str],
@@ -231,23 +231,24 @@ def _varied(
 ) -> list[dict[str, Any]]:
     """One z2, every label: z1 is the mean of p(z1 | z2, y), then the decoder."""
     k = len(label_names)
-    z1 = model.apply(variables, jnp.tile(z2, (k, 1)), jnp.eye(k), method="imagine")
+    decoded = model.apply(variables, jnp.tile(z2, (k, 1)), jnp.eye(k), method="imagine")
     if model.decoder == "gru":
-        texts = [greedy_text(ids, words).split() for ids in _greedy(model, variables, z1, language)]
+        tokens = _greedy(model, variables, decoded, language)
+        texts = [greedy_text(ids, words).split() for ids in tokens]
     else:
-        logits = model.apply(variables, z1, language=language, method="word_logits")
+        logits = model.apply(variables, decoded, language=language, method="word_logits")
         texts = top_words(np.asarray(logits), words, stop=stop)
     return [{"label": name, "words": text} for name, text in zip(label_names, texts, strict=True)]
 
 
-def _greedy(model: M1M2, variables: Any, z1: Any, language: str) -> np.ndarray:
+def _greedy(model: SemiSupervised, variables: Any, decoded: Any, language: str) -> np.ndarray:
     """The most probable next word again and again, from PAD, `[b, SAMPLE_LENGTH]` ids."""
     next_word = jax.jit(
         lambda token, state: model.apply(
-            variables, z1, token, state, language=language, method="next_word"
+            variables, decoded, token, state, language=language, method="next_word"
         )
     )
-    token, state, tokens = jnp.zeros(len(z1), jnp.int32), None, []
+    token, state, tokens = jnp.zeros(len(decoded), jnp.int32), None, []
     for _ in range(SAMPLE_LENGTH):
         logits, state = next_word(token, state)
         token = logits.argmax(-1).astype(jnp.int32)

@@ -7,7 +7,7 @@ import numpy as np
 
 from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.models.semi import SemiSupervised
 from jaxsdgm.models.terms import no_noise, whole
 from jaxsdgm.training.parallel import Parallel
 
@@ -15,7 +15,7 @@ CHUNK = 128  # documents at a time
 
 
 def make_predict(
-    model: M1M2 | Classifier, language: str, parallel: Parallel, *, trials: bool = False
+    model: SemiSupervised | Classifier, language: str, parallel: Parallel, *, trials: bool = False
 ) -> Chunked:
     """`predict(params, batch_stats, rows)` over any number of documents; see `Chunked`."""
     plain = model.clone(axis_name=None)
@@ -28,14 +28,14 @@ def make_predict(
 
 
 def rows_of(
-    arrays: Mapping[str, np.ndarray], model: M1M2 | Classifier, *more: str
+    arrays: Mapping[str, np.ndarray], model: SemiSupervised | Classifier, *more: str
 ) -> dict[str, np.ndarray]:
     """What the encoder reads of documents, and `more` where there is such a thing."""
     names = (*model.encoder.inputs, *more)
     return {name: arrays[name] for name in names if name in arrays}
 
 
-def make_elbo(model: M1M2, language: str, parallel: Parallel) -> Chunked:
+def make_elbo(model: SemiSupervised, language: str, parallel: Parallel) -> Chunked:
     """The terms of the unlabelled bound, per document, at the means of the posteriors.
 
     Its first argument is {"params": ..., "hyper": ...}: the weights in the bound are the run's.

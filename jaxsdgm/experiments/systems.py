@@ -1,4 +1,4 @@
-"""From a config to M1+M2 or a supervised twin, and what it takes over from an NXVAE."""
+"""From a config to M1+M2, AUX or a supervised twin, and what it takes over from an NXVAE."""
 
 from collections.abc import Callable, Mapping
 from functools import partial
@@ -17,18 +17,20 @@ from jaxsdgm.experiments.setup import Config
 from jaxsdgm.layers.bert import BertSize
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.models.sdgm import M1M2, Auxiliary
+from jaxsdgm.models.semi import SemiSupervised
 from jaxsdgm.training.parallel import Parallel
 
 #: subtrees that a pretrained NXVAE hands on
 TRANSFERRED = ("encoder", "posterior")
 SUPERVISED = {"nxvae_z1": "z1", "nxvae_h": "h", "sup_h": "h"}
-SYSTEMS = ("m1m2", *SUPERVISED)
+GENERATIVE = ("m1m2", "aux")
+SYSTEMS = (*GENERATIVE, *SUPERVISED)
 
 
 def build(
     config: Config, inputs: Inputs, parallel: Parallel, *, trials: int = 1
-) -> M1M2 | Classifier:
+) -> SemiSupervised | Classifier:
     """The system of a config for the vocabularies and classes of its inputs."""
     sizes = {language: t.vocab_size for language, t in inputs.tokenizers.items()}
     if config.model.unlabelled_chunk and len(parallel.devices) > 1:
@@ -59,7 +61,7 @@ def build_model(
     backend: str = "scan",
     decoder_sizes: Mapping[str, int] | None = None,
     transformer: BertSize | None = None,
-) -> M1M2 | Classifier:
+) -> SemiSupervised | Classifier:
     """As `build`, from vocabulary sizes and the number of labelled documents per class."""
     model = config.model
     if model.system not in SYSTEMS:
@@ -76,7 +78,7 @@ def build_model(
         "dtype": setup.compute_dtype(config),
     }
     encoder = build_encoder(config, sizes, transformer, backend)
-    if model.system != "m1m2":
+    if model.system not in GENERATIVE:
         return Classifier(encoder, features=SUPERVISED[model.system], **shared)
     priors = {"uniform": (), "estimated": (), "labelled": tuple((counts / counts.sum()).tolist())}
     if model.label_prior not in priors:
@@ -87,11 +89,16 @@ def build_model(
             "config.model.feature_weight is for features that are data, beside words; set "
             "config.encoder.trainable=False and a decoder, or feature_weight=0"
         )
+    if model.system == "aux" and model.decoder == "none":
+        raise UserError("config.model.system is 'aux', which needs a decoder: bow or gru")
     gru = {"inputs": model.gru.inputs, "hidden": model.gru.hidden}
-    return M1M2(
+    kinds = {
+        "m1m2": partial(M1M2, conditioning=model.conditioning),
+        "aux": partial(Auxiliary, hidden=model.auxiliary_hidden),
+    }
+    return kinds[model.system](
         encoder,
         decoder_sizes=decoder_sizes or sizes,
-        conditioning=model.conditioning,
         decoder=None if model.decoder == "none" else model.decoder,
         decoder_config=gru if model.decoder == "gru" else None,
         tied=model.tied,

@@ -1,4 +1,4 @@
-"""A Gaussian given a latent and a label: the parts of M1+M2 that y enters."""
+"""Gaussians given a latent and a label: the parts of M1+M2 and AUX that y enters."""
 
 from collections.abc import Mapping
 from typing import Any
@@ -52,3 +52,49 @@ class LabelledLatent(nn.Module):
         config = {**(self.head or {}), "axis_name": self.axis_name, **types}
         head = GaussianHead(self.features, **config, name="head")
         return head(x, mask, train=train, groups=groups)
+
+
+class Joint(nn.Module):
+    """LeakyReLU(BatchNorm(sum of a linear map of each input)): the layers of AUX (spec §7)."""
+
+    hidden: int
+    axis_name: str | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, inputs: Mapping[str, Array], mask: Array, *, train: bool, groups: int = 1
+    ) -> Array:
+        """Inputs {name: `[rows, d]`}, `mask [rows]` to `[rows, hidden]`."""
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        linear = {k: Linear(self.hidden, **types, name=f"from_{k}") for k in inputs}
+        total = sum(linear[name](x) for name, x in inputs.items())
+        norm = MaskedBatchNorm(self.axis_name, **types, name="norm")
+        return leaky_relu(norm(total, mask, train=train, groups=groups))
+
+
+class JointLatent(nn.Module):
+    """A Gaussian head on a `Joint`: q(z2 | z1, x, y) or p(z1 | z2, y) of AUX (spec §7)."""
+
+    features: int
+    hidden: int
+    head: Mapping[str, Any] | None = None
+    axis_name: str | None = None
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(
+        self, inputs: Mapping[str, Array], mask: Array, *, train: bool, groups: int = 1
+    ) -> DiagonalGaussian:
+        """Inputs {name: `[rows, d]`}, `mask [rows]` to a Gaussian `[rows, features]`."""
+        types = {
+            "axis_name": self.axis_name,
+            "dtype": self.dtype,
+            "param_dtype": self.param_dtype,
+        }
+        mode = {"train": train, "groups": groups}
+        x = Joint(self.hidden, **types, name="joint")(inputs, mask, **mode)
+        config = {**(self.head or {}), **types}
+        return GaussianHead(self.features, **config, name="head")(x, mask, **mode)

@@ -10,7 +10,8 @@ import pytest
 from jaxsdgm.experiments.setup import make_objective
 from jaxsdgm.experiments.systems import TRANSFERRED
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder
-from jaxsdgm.models.sdgm import HYPERPARAMETERS, M1M2, MOMENTUM
+from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.models.semi import HYPERPARAMETERS, MOMENTUM
 from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise
 from jaxsdgm.training.state import adam, create_state
 from jaxsdgm.training.step import make_step
@@ -152,9 +153,10 @@ def densities(model, batch):
     kls = []
     for y in range(K):
         label = jnp.zeros((len(h), K)).at[:, y].set(1)
-        terms = model.given_label(q1, q1.mean, label, batch["mask"], None, train=False)
+        call = {"language": "en", "train": False}
+        terms = model.given_label(q1, q1.mean, h, label, batch, None, **call)
         kls.append(terms["kl_z1"] + terms["kl_z2"])
-    log_q = model.log_q_y(q1.mean, batch["row"], train=False)
+    log_q = model.log_q_y(q1.mean, h, batch, train=False)
     return log_q, model.word_logits(q1.mean, language="en"), jnp.stack(kls, 1)
 
 
@@ -205,7 +207,7 @@ def q_of(model, variables):
         rows = BATCH["unlabelled"]
         q1 = model.q_z1(h, rows["mask"], train=True)
         noise = normal_noise(jax.random.key(1))("unlabelled_z1", rows["row"], (E,))
-        return model.log_q_y(q1.sample(noise), rows["row"], train=True)
+        return model.log_q_y(q1.sample(noise), h, rows, train=True)
 
     options = {"rngs": {"dropout": jax.random.key(2)}, "mutable": ["batch_stats"]}
     return np.exp(jax.jit(lambda: model.apply(variables, method=log_q, **options)[0])())

@@ -60,6 +60,10 @@ def test_parts():
         ("de-fr,fr,32,bow", None),
         ("en-de,en,32,gru", 43_167_528),
         ("en-de,de,32,gru", 49_167_528),
+        ("en-de,en,32,aux-bow", 43_834_328),
+        ("en-de,de,32,aux-bow", 49_834_328),
+        ("en-de,en,32,aux-gru", 48_530_428),
+        ("en-de,de,32,aux-gru", 54_530_428),
     ],
 )
 def test_systems(argument, total):

@@ -25,16 +25,34 @@ NAMES = [
     (r"yohtoy_toz2\.(\w+)", "z2_posterior/label_shift/*"),
     (r"yohtoy_toz1\.(\w+)", "z1_prior/label_shift/*"),
     (r"yohtoy\.(\w+)", "label_embedding/*"),
+    (r"xtohid_y\.(\w+)", "classifier_input/from_h/*"),
+    (r"z1tohid_y\.(\w+)", "classifier_input/from_z1/*"),
+    (r"xtohid_z2\.(\w+)", "z2_posterior/joint/from_h/*"),
+    (r"z1tohid_z2\.(\w+)", "z2_posterior/joint/from_z1/*"),
+    (r"ytohid_z2\.(\w+)", "z2_posterior/joint/from_y/*"),
+    (r"z2tohid_z1\.(\w+)", "z1_prior/joint/from_z2/*"),
+    (r"ytohid_z1\.(\w+)", "z1_prior/joint/from_y/*"),
+    (r"z2tohid_x\.(\w+)", "decoder_input/from_z2/*"),
+    (r"z1tohid_x\.(\w+)", "decoder_input/from_z1/*"),
+    (r"ytohid_x\.(\w+)", "decoder_input/from_y/*"),
+    (r"z2z1y_x\.(\w+)", "to_decoder/*"),
 ]
 HEADS = {
     "inferer.": "posterior/",
     "z1y_z2.": "z2_posterior/head/",
+    "z1yx_z2.": "z2_posterior/head/",
     "z2y_z1.": "z1_prior/head/",
     "y_z2.": "z2_prior/",
     "": "",
 }
 LAYERS = {"i2h": "hidden", "mu": "mean", "logvar": "log_var", "hbn": "norm"}
-NORMS = {"z1y": "z2_posterior/norm", "z2y": "z1_prior/norm"}
+NORMS = {
+    "z1y": "z2_posterior/norm",
+    "z2y": "z1_prior/norm",
+    "z1x": "classifier_input/norm",
+    "z1xy": "z2_posterior/joint/norm",
+    "z2z1y": "decoder_input/norm",
+}
 MLPS = {"cldc_classifier": "classifier", "discriminator": "discriminator"}
 LSTM = re.compile(r"(?:encoder\.)?rnn\.(weight|bias)_(ih|hh)_l(\d)(_reverse)?")
 LEAVES = {"weight": "kernel", "bias": "bias"}
@@ -84,6 +102,11 @@ def to_flax(arrays: dict[str, np.ndarray], tied: bool = True) -> tuple[dict, dic
             end = {"ih": "in", "hh": "hidden"}[part]
             path = f"encoder/lstm/layer_{layer}/{LEAVES[kind]}_{end}"
             params[path] = both.swapaxes(1, 2) if kind == "weight" else both
+    if any(path.startswith("decoder_input/") for path in params | stats):  # AUX
+        params, stats = (
+            {k.replace("z1_prior/norm/", "z1_prior/joint/norm/"): x for k, x in tree.items()}
+            for tree in (params, stats)
+        )
     return unflatten_dict(params, sep="/"), unflatten_dict(stats, sep="/")
 
 

@@ -1,4 +1,6 @@
-"""NXVAE and M1+M2 against the paper's implementation: values, gradients, running statistics."""
+"""NXVAE, M1+M2 and AUX against the paper's code: values, gradients, running statistics."""
+
+import functools
 
 import jax
 import jax.numpy as jnp
@@ -12,7 +14,7 @@ from jaxsdgm.evaluation.latents import active_units
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.recurrent import BiLSTM
 from jaxsdgm.models.nxvae import NXVAE
-from jaxsdgm.models.sdgm import M1M2
+from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.training import schedules
 from jaxsdgm.training.state import reference_adversarial_adam
 from tests.parity import golden
@@ -213,24 +215,28 @@ def test_reference_optimisers(path, dtype):
     jax.tree.map(compare, moved, expected, reliable)
 
 
-def m1m2(arrays, params, stem, **fields):
+def semi_supervised(arrays, params, stem, **fields):
     sizes = vocab_sizes(params)
     decoder, config = "bow", None
     if "hid2vocab" in "".join(arrays):
         decoder = "gru"
         gru = params["decoders_en"]["gru"]["kernel_in"]
         config = {"inputs": gru.shape[0], "hidden": gru.shape[1] // 3}
-    kinds = {"label_embedding": "transconcat", "z2_prior": "gmix_transadd"}
-    shifted = "transadd" if "label_shift" in params["z2_posterior"] else "concat"
-    conditioning = next((kinds[k] for k in kinds if k in params), shifted)
+    if "classifier_input" in params:
+        hidden = len(params["classifier_input"]["norm"]["scale"])
+        make = functools.partial(Auxiliary, hidden=hidden)
+    else:
+        kinds = {"label_embedding": "transconcat", "z2_prior": "gmix_transadd"}
+        shifted = "transadd" if "label_shift" in params["z2_posterior"] else "concat"
+        conditioning = next((kinds[k] for k in kinds if k in params), shifted)
+        make = functools.partial(M1M2, conditioning=conditioning)
     classifier = params["classifier"]
-    return M1M2(
+    return make(
         TextEncoder(sizes, **encoder_config(params)),
         decoder_sizes=sizes,
         n_classes=len(classifier["layer_1"]["bias"]),
         latent=len(params["posterior"]["mean"]["bias"]),
         classifier_hidden=len(classifier["layer_0"]["bias"]),
-        conditioning=conditioning,
         decoder=None if "fixenc" in stem else decoder,
         decoder_config=config,
         tied="decoder_tables_en" not in params,
@@ -239,7 +245,7 @@ def m1m2(arrays, params, stem, **fields):
     )
 
 
-def m1m2_fixture(path, dtype):
+def fixture(path, dtype):
     arrays = load(path, dtype)
     grads = under(arrays, "grad/")
     tied = not any("decoder.embeddings" in name for name in grads)
@@ -247,7 +253,7 @@ def m1m2_fixture(path, dtype):
     return arrays, params, stats, to_flax(grads, tied)[0], tied
 
 
-def m1m2_batch(arrays, dtype):
+def both_groups(arrays, dtype):
     batch = {}
     for group, letter in (("labelled", "L"), ("unlabelled", "U")):
         if f"in/{letter}_x" in arrays:
@@ -272,7 +278,7 @@ def recorded_noise(arrays):
 
 
 TERMS = {"reconstruction": "nll", "kl_z2": "kld", "kl_z1": "z1kld"}
-TOTALS = cases(r"m1m2_(total_.*|labelled|unlabelled|unlabelled_chunked|fixenc)")
+TOTALS = cases(r"(m1m2|aux)_(total.*|labelled|unlabelled|unlabelled_chunked|fixenc)")
 #: the right KL(q(y|x) || p(y)), and the paper's average over labels where a fixture has both
 VARIANTS = [
     pytest.param(path, averaged, id=f"{path.stem}-{'averaged' if averaged else 'summed'}")
@@ -284,13 +290,13 @@ VARIANTS = [
 
 @DTYPES
 @pytest.mark.parametrize(("path", "mean_label_kl"), VARIANTS)
-def test_m1m2(path, mean_label_kl, dtype):
-    arrays, params, stats, grads, tied = m1m2_fixture(path, dtype)
+def test_the_bound(path, mean_label_kl, dtype):
+    arrays, params, stats, grads, tied = fixture(path, dtype)
     suffix = "" if mean_label_kl or "out/total_kldysum" not in arrays else "_kldysum"
     if not mean_label_kl and suffix:
         grads = to_flax(under(arrays, "grad_kldysum/"), tied)[0]
-    model = m1m2(arrays, params, path.stem, mean_label_kl=mean_label_kl)
-    batch = m1m2_batch(arrays, dtype)
+    model = semi_supervised(arrays, params, path.stem, mean_label_kl=mean_label_kl)
+    batch = both_groups(arrays, dtype)
     ones = np.ones((), dtype)
     hyper = {"alpha": arrays.get("in/alpha"), "kl_weight": ones, "reconstruction_weight": ones}
     hyper["labelled_weight"] = ones
@@ -326,11 +332,11 @@ def test_m1m2(path, mean_label_kl, dtype):
 
 
 @DTYPES
-@files("m1m2_predict_eval")
-def test_m1m2_prediction(path, dtype):
+@files("(m1m2|aux)_predict_eval")
+def test_prediction(path, dtype):
     arrays = load(path, dtype)
     params, stats = to_flax(under(arrays, "param/"))
-    model = m1m2(arrays, params, path.stem)
+    model = semi_supervised(arrays, params, path.stem)
     out = model.apply(
         {"params": params, "batch_stats": stats},
         {"ids": arrays["in/L_x"], "lengths": arrays["in/L_lens"]},
