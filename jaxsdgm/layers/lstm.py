@@ -37,8 +37,9 @@ def lstm_scan(
 ) -> tuple[Array, Array]:
     """One direction over the first `lengths [b]` steps of `x [t, b, d]`, from a state of zeros.
 
-    Beyond KEPT the gates are computed again in the backward pass: of a step there remain h and c,
-    a third of what the gates and these would take, for a third more arithmetic.
+    Beyond KEPT the gates are computed again in the backward pass, and c from the first one of its
+    chunk: of a step there remains h, a sixth of what the gates, h and c would take, for a third
+    more arithmetic.
 
     Args:
       backwards: from each row's last token to its first, a scalar; both directions are one loop
@@ -73,12 +74,13 @@ def _forward(
         state, kept = carry
         j = jnp.where(backwards, n - 1 - i, i)
         step = _switch(steps, lengths, CHUNK * j)
-        state, every = step(chunks[j], state, CHUNK * j, *parameters)
-        return state, jax.tree.map(lambda all, new: all.at[j].set(new), kept, every)
+        new, every = step(chunks[j], state, CHUNK * j, *parameters)
+        every = every if keeps else [*every, state[1]]
+        return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
 
     zero = jnp.zeros((b, h), x.dtype)
-    widths = (h, h, 4 * h) if keeps else (h, h)
-    kept = [jnp.zeros((n, CHUNK, b, width), x.dtype) for width in widths]
+    shapes = [(CHUNK, b, h), (CHUNK, b, h), (CHUNK, b, 4 * h)] if keeps else [(CHUNK, b, h), (b, h)]
+    kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
     (last, _), kept = jax.lax.fori_loop(0, n, body, ((zero, zero), kept))
     return (_joined(kept[0], t), last), (x, *parameters, kept)
 
@@ -95,7 +97,7 @@ def _chunk(
     lengths: Array,
     backwards: Array,
 ) -> tuple[State, list[Array]]:
-    """CHUNK steps of the first `size` rows: the new state, and h, c and perhaps gates of each.
+    """CHUNK steps of the first `size` rows: the new state, and of each h, perhaps c and gates.
 
     h and c are 0 where a row has no token.
     """
@@ -109,15 +111,16 @@ def _chunk(
         c = f * state[1] + i * g
         h = o * jnp.tanh(c)
         state = jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])
-        kept = jnp.where(keep, h, 0), jnp.where(keep, c, 0)
-        return state, (*kept, jnp.concatenate(gates, -1)) if keeps else kept
+        kept = (jnp.where(keep, h, 0),)
+        more = (jnp.where(keep, c, 0), jnp.concatenate(gates, -1)) if keeps else ()
+        return state, kept + more
 
     last, every = jax.lax.scan(step, (state[0][:size], state[1][:size]), (gates, keep))
     return _put(state, last), [_widen(b, _in_order(x, backwards)) for x in every]
 
 
 def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
-    x, kernel_in, kernel_hidden, bias, lengths, backwards, (hs, cs, *gates) = residuals
+    x, kernel_in, kernel_hidden, bias, lengths, backwards, (hs, *kept) = residuals
     (t, b), d_outputs, chunks = x.shape[:2], _chunks(gradients[0]), _chunks(x)
     n = len(chunks)
     steps = {size: partial(_chunk_backward, size) for size in _sizes(b, packs)}
@@ -126,10 +129,13 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
     def body(i: Array, carry: Any) -> Any:
         d_state, d_parameters, d_x = carry
         j = jnp.where(backwards, i, n - 1 - i)
-        before = tuple(_before(states, j, backwards) for states in (hs, cs))
-        values = chunks[j], *before, cs[j], d_outputs[j], *(kept[j] for kept in gates)
+        values = chunks[j], _before(hs, j, backwards), d_outputs[j]
+        if len(kept) == 2:
+            cells = _before(kept[0], j, backwards), kept[0][j], kept[1][j]
+        else:
+            cells = (kept[0][j][None],)
         step = _switch(steps, lengths, CHUNK * j)
-        new, d_state, more = step(values, d_state, CHUNK * j, *parameters)
+        new, d_state, more = step(values, cells, d_state, CHUNK * j, *parameters)
         return d_state, jax.tree.map(jnp.add, d_parameters, more), d_x.at[j].set(new)
 
     d_state = gradients[1], jnp.zeros_like(gradients[1])
@@ -142,6 +148,7 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
 def _chunk_backward(
     size: int,
     values: tuple[Array, ...],
+    cells: tuple[Array, ...],
     d_state: State,
     start: Array,
     kernel_in: Array,
@@ -150,14 +157,19 @@ def _chunk_backward(
     lengths: Array,
     backwards: Array,
 ) -> tuple[Array, State, list[Array]]:
-    """Gradients of a chunk's inputs, of the state before it, and of the parameters."""
-    b = values[0].shape[1]
-    x, h0, c0, c, d_h, *kept = (value[:, :size] for value in values)
+    """Gradients of a chunk's inputs, of the state before it, and of the parameters.
+
+    `cells` are c before each step, after it and the gates, or else c before the first step.
+    """
+    b, keep = values[0].shape[1], _kept(start, lengths[:size])
+    x, h0, d_h = (value[:, :size] for value in values)
+    c0, *kept = (value[:, :size] for value in cells)
     if kept:
-        i, f, g, o = jnp.split(kept[0], 4, axis=-1)
+        c, (i, f, g, o) = kept[0], jnp.split(kept[1], 4, axis=-1)
     else:
         i, f, g, o = _activated(x @ kernel_in + bias + h0 @ kernel_hidden)
-    inputs = (i, f, g, o, jnp.tanh(c), c0, d_h, _kept(start, lengths[:size]))
+        c0, c = _cells(c0[0], i, f, g, keep, backwards)
+    inputs = (i, f, g, o, jnp.tanh(c), c0, d_h, keep)
 
     def step(carry: State, inputs: Any) -> tuple[State, Array]:
         i, f, g, o, tanh_c, c0, d_h, keep = inputs
@@ -178,6 +190,21 @@ def _chunk_backward(
     product = partial(jnp.matmul, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
     d_parameters = [product(x.T, d_gates), product(h0.T, d_gates), at_least_float32(d_gates).sum(0)]
     return _widen(b, d_x), _put(d_state, last), d_parameters
+
+
+def _cells(
+    first: Array, i: Array, f: Array, g: Array, keep: Array, backwards: Array
+) -> tuple[Array, Array]:
+    """c before and after each step of a chunk `[CHUNK, b, h]`, from the first one and the gates."""
+
+    def step(c: Array, inputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+        i, f, g, keep = inputs
+        new = jnp.where(keep, f * c + i * g, c)
+        return new, (c, new)
+
+    inputs = tuple(_in_order(x, backwards) for x in (i, f, g, keep))
+    _, (before, after) = jax.lax.scan(step, first, inputs)
+    return _in_order(before, backwards), _in_order(after, backwards)
 
 
 lstm_scan.defvjp(_forward, _backward)
