@@ -3,6 +3,8 @@
 from collections.abc import Mapping
 from typing import Any
 
+from jaxsdgm.evaluation.report import NOTHING
+
 MAIN = "python -m jaxsdgm.main --config=configs/"
 #: what a config file calls a system; the paper's systems that are not here are not in the library
 ARGUMENTS = {
@@ -34,6 +36,7 @@ _SIB200 = (
     "debian_classify.py:{language},{labels},{argument} --config.data.source=sib200 "
     "--config.data.dir=DIR_OF_SIB200"
 )
+_SIB200_FROZEN = "sib200_e5.py:{language},{labels},{argument} --config.data.dir=DIR_OF_SIB200"
 _OWN = (
     "own_files.py:{argument} --config.data.train=FILE --config.data.language={language} "
     "--config.data.n_labels={labels}"
@@ -47,25 +50,22 @@ COMMANDS = {
     ("europarl", ""): "europarl_nxvae.py:{pair} --config.data.dir=DIR_OF_EUROPARL",
     ("mldoc", "NXVAE"): _MLDOC + _NXVAE,
     ("mldoc", "BiLSTM"): _MLDOC,
-    ("mldoc", "–"): _MLDOC,
+    ("mldoc", NOTHING): _MLDOC,
     ("mldoc", "frozen"): _FROZEN + "MLDOC --config.data.source=mldoc",
     ("mldoc", "fine-tuned"): _FINE_TUNED + "MLDOC",
     ("debian", "NXVAE"): _DEBIAN + _DEBIAN_NXVAE,
     ("debian", "BiLSTM"): _DEBIAN,
-    ("debian", "–"): _DEBIAN,
+    ("debian", NOTHING): _DEBIAN,
     ("debian", "frozen"): _FROZEN + "DEBIAN",
     ("debian", "fine-tuned"): _FINE_TUNED + "DEBIAN --config.data.source=debian",
     ("sib200", "NXVAE"): _SIB200 + _DEBIAN_NXVAE,
     ("sib200", "BiLSTM"): _SIB200,
-    ("sib200", "–"): _SIB200,
-    (
-        "sib200",
-        "frozen",
-    ): "sib200_e5.py:{language},{labels},{argument} --config.data.dir=DIR_OF_SIB200",
+    ("sib200", NOTHING): _SIB200,
+    ("sib200", "frozen"): _SIB200_FROZEN,
     ("sib200", "fine-tuned"): _FINE_TUNED + "SIB200 --config.data.source=sib200",
     ("files", "NXVAE"): _OWN + _DEBIAN_NXVAE,
     ("files", "BiLSTM"): _OWN,
-    ("files", "–"): _OWN,
+    ("files", NOTHING): _OWN,
     ("files", "frozen"): (
         "own_files_e5.py:{language},{argument} --config.data.train=FILE "
         "--config.data.n_labels={labels}"

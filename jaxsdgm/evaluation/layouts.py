@@ -7,6 +7,7 @@ from jaxsdgm.evaluation.tables import (
     Key,
     Measure,
     Where,
+    discriminator,
     documents,
     parameters,
     running_time,
@@ -15,7 +16,7 @@ from jaxsdgm.evaluation.tables import (
 )
 
 SPLITS = ("train", "dev", "test")
-SUPERVISED = ("NXVAE-z1", "NXVAE-h")
+TWINS = ("NXVAE-z1", "NXVAE-h")
 SDGM = ("M1+M2", "M1+M2+BOW", "M1+M2+GRU", "AUX+BOW", "AUX+GRU")
 TITLES = {
     "2": "documents of each class",
@@ -95,7 +96,7 @@ STOPPING = (
 )
 LENGTH = row("tokens of a document", setting("data.max_length"))
 HIDDEN = row("classifier's hidden layer", setting("model.classifier_hidden", zero="none"))
-LATENT = row("latent", setting("model.latent"))
+LATENT = row("latent", setting("model.latent"), system=(*DECODING, "M1+M2", "NXVAE-z1"))
 TIED = row("decoder's table tied", setting("model.tied"), system=DECODING)
 BETA = row("beta", setting("model.beta"), system=(*DECODING, "M1+M2"))
 TIME = row("running time", running_time)
@@ -108,8 +109,8 @@ SETTINGS = {
         row("LSTM units a direction", setting("model.hidden")),
         row("LSTM layers", setting("model.layers")),
         row("dropout", setting("model.dropout")),
-        LATENT,
-        row("discriminator's hidden layer", setting("model.discriminator_hidden")),
+        row("latent", setting("model.latent")),
+        row("discriminator's hidden layer", discriminator),
         row("KL weight", setting("model.kl.weight")),
         row("tokens of a sentence", setting("data.max_length", zero="median")),
         *TRAINING,

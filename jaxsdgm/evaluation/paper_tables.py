@@ -6,20 +6,21 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxsdgm.evaluation.cells import LANGUAGES, language_order
+from jaxsdgm.evaluation.cells import LANGUAGES, OWN_ENCODERS, language_order
 from jaxsdgm.evaluation.formats import write_grids
 from jaxsdgm.evaluation.layouts import (
     HEADS,
     NOTES,
     SDGM,
     SETTINGS,
-    SUPERVISED,
     TITLES,
+    TWINS,
     by_language,
     by_size,
     by_split,
     named,
 )
+from jaxsdgm.evaluation.report import NOTHING
 from jaxsdgm.evaluation.tables import (
     Key,
     Run,
@@ -38,10 +39,7 @@ PAIRS = ("en-de", "en-fr", "de-fr")
 LABELS = ("C", "E", "G", "M")
 SIZES = (32, 64, 128, "all")
 FEW = (8, 16, 32, "all")
-OWN, TRANSFORMERS = (
-    ("NXVAE", "BiLSTM", "–"),
-    ("fine-tuned", "frozen"),
-)  # what an encoder starts from
+TRANSFORMERS = ("fine-tuned", "frozen")  # where encoders start that are not of this library
 ABOUT = (
     "Figures of the paper, and below them of the runs that were read: test accuracy is the mean, "
     "with the standard deviation in brackets where there are several. [1] is a cell without a run; "
@@ -83,9 +81,9 @@ def paper_tables() -> list[Table]:
     """Tables 2 and 4 to 13 as the paper has them."""
     nxvae = [Key(("NXVAE", pair), {"system": "NXVAE", "pair": pair}) for pair in PAIRS]
     snxvae = Key(("SNXVAE", "en-de"), {"system": "SNXVAE", "pair": "en-de"})
-    supervised = Key((", ".join(SUPERVISED),), {"system": SUPERVISED, "start": "NXVAE"})
+    supervised = Key((", ".join(TWINS),), {"system": TWINS, "start": "NXVAE"})
     bert = Key(("BERTW, BERTSW",), {"system": ("BERTW", "BERTSW")})
-    any_run = {"system": "TF-IDF + LR", "start": "–", "pair": "en-de", "n": "all"}
+    any_run = {"system": "TF-IDF + LR", "start": NOTHING, "pair": "en-de", "n": "all"}
     mbert = {**CLASSIFY, "language": "en", "n": 8}
     return [
         _table("2", CLASSIFY, **by_split(LANGUAGES, LABELS), example=any_run, apart=False),
@@ -131,11 +129,10 @@ def _accuracies(number: str, pair: str, sizes: Sequence[Any]) -> Table:
     return _table(number, where, part=pair, rows=rows, columns=columns, measure=accuracy)
 
 
-def _settings(number: str, where: Where, columns: Sequence[Key], **fields: Any) -> Table:
-    # without rows of ours there is nothing of that kind in this version
-    unknown = [Key((name,)) for name in paper_figures(f"table_{number}")]
-    rows = SETTINGS.get(number, unknown)
-    return _table(number, where, rows=rows, columns=columns, **fields)
+def _settings(number: str, where: Where, columns: Sequence[Key]) -> Table:
+    # where no rows are ours, nothing of the table is in this version
+    theirs = [Key((name,)) for name in paper_figures(f"table_{number}")]
+    return _table(number, where, rows=SETTINGS.get(number, theirs), columns=columns)
 
 
 def _sizes() -> Table:
@@ -154,46 +151,65 @@ def other_tables(corpus: str, runs: Sequence[Run]) -> list[Table]:
     Those of accuracies have two languages a part, as the paper's. Only tables with a run in them.
     """
     where = {"kind": "classify", "corpus": corpus}
-    own, transformer = {**where, "start": OWN}, {**where, "start": TRANSFORMERS}
+    own, transformer = {**where, "start": OWN_ENCODERS}, {**where, "start": TRANSFORMERS}
     pretrain = {"kind": "pretrain", "corpus": corpus}
     labels = next((r.results.get("label_names", []) for r in runs if fits(r.facts, where)), [])
     languages = sorted(_found(runs, where, "language"), key=language_order)
-    sizes = sorted(_found(runs, where, "n"), key=lambda n: (n == "all", str(n).zfill(9)))
-    systems = [_systems(runs, scope) for scope in (where, own, transformer)]
-    generative = [name for name in systems[1] if name in SDGM]
+    sizes = sorted(_found(runs, where, "n"), key=lambda n: float("inf") if n == "all" else n)
+    systems, heads = _systems(runs, own), _systems(runs, transformer)
+    generative = [name for name in systems if name in SDGM]
     with_aux = generative if any(name.startswith("AUX") for name in generative) else []
-    twins = [name for name in systems[1] if name in SUPERVISED]
-    pairs = [Key(("NXVAE", pair), {"pair": pair}) for pair in _found(runs, pretrain, "pair")]
-    tables = [
-        _other("2", where, **by_split(languages, labels), apart=False),
-        _other("5", pretrain, rows=SETTINGS["5"], columns=pairs),
-        _other("7", own, rows=SETTINGS["7"], columns=named(twins)),
-        _other("9", own, rows=SETTINGS["9"], columns=named(generative)),
-        _other(
-            "11",
-            where,
-            rows=named(systems[0]),
-            columns=[Key((c,), {"language": c}) for c in languages],
-            measure=parameters,
-        ),
-        _other("12", transformer, rows=SETTINGS["12"], columns=named(systems[2])),
-        _other(
-            "13",
-            transformer,
-            rows=by_language(languages, systems[2]),
-            columns=[Key((str(n),), {"n": n}) for n in sizes],
-            measure=accuracy,
-        ),
+    settings = {
+        "5": (pretrain, [Key(("NXVAE", p), {"pair": p}) for p in _found(runs, pretrain, "pair")]),
+        "7": (own, named([name for name in systems if name in TWINS])),
+        "9": (own, named(generative)),
+        "12": (transformer, named([name for name in heads if name in (*TWINS, "SUP-h", *SDGM)])),
+    }
+    by_number = {
+        "2": [_other("2", where, **by_split(languages, labels), apart=False)],
+        "4": _halves("4", own, systems, languages, sizes),
+        "10": _halves("10", own, with_aux, languages, sizes),
+        "11": [
+            _other(
+                "11",
+                where,
+                rows=named(_systems(runs, where)),
+                columns=[Key((c,), {"language": c}) for c in languages],
+                measure=parameters,
+            )
+        ],
+        "13": [
+            _other(
+                "13",
+                transformer,
+                rows=by_language(languages, heads),
+                columns=[Key((str(n),), {"n": n}) for n in sizes],
+                measure=accuracy,
+            )
+        ],
+        **{
+            number: [_other(number, of, rows=SETTINGS[number], columns=columns)]
+            for number, (of, columns) in settings.items()
+        },
+    }
+    ordered = [table for number in TITLES for table in by_number.get(number, [])]
+    return [table for table in ordered if filled(table, runs)]
+
+
+def _halves(
+    number: str,
+    where: Where,
+    names: Sequence[str],
+    languages: Sequence[str],
+    sizes: Sequence[Any],
+) -> list[Table]:
+    """Accuracies, two languages a table."""
+    twos = [languages[i : i + 2] for i in range(0, len(languages), 2)]
+    fields = {"rows": named(names), "measure": accuracy}
+    return [
+        _other(number, where, part="-".join(two), columns=by_size(two, sizes), **fields)
+        for two in twos
     ]
-    for number, names in (("4", systems[1]), ("10", with_aux)):
-        for i in range(0, len(languages), 2):
-            two = languages[i : i + 2]
-            columns = by_size(two, sizes)
-            fields = {"rows": named(names), "columns": columns, "measure": accuracy}
-            tables.append(_other(number, own, part="-".join(two), **fields))
-    order = [*TITLES]
-    tables.sort(key=lambda table: order.index(table.name.split("table_")[1].split("_")[0]))
-    return [table for table in tables if filled(table, runs)]
 
 
 def _other(number: str, where: Where, *, part: str = "", **fields: Any) -> Table:

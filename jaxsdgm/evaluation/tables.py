@@ -233,6 +233,14 @@ def words_kept(runs: Sequence[Mapping[str, Any]], where: Where) -> str:
     return _joined(texts)
 
 
+def discriminator(runs: Sequence[Mapping[str, Any]], where: Where) -> str:
+    """The width of its hidden layer, where pretraining has one."""
+    models = [run["config"]["model"] for run in runs]
+    none = [model.get("adversary") == "none" for model in models]
+    widths = [model.get("discriminator_hidden") for model in models]
+    return _joined("none" if x else width for x, width in zip(none, widths, strict=True))
+
+
 def _joined(found: Iterator[Any] | Sequence[Any]) -> str:
     """Different values side by side."""
     texts = dict.fromkeys(_text(value) for value in found)

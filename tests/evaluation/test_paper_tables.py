@@ -6,7 +6,17 @@ from pathlib import Path
 
 import pytest
 
-from configs import debian_classify, debian_e5, debian_nxvae, europarl_nxvae, mldoc_nxvae, sib200_e5
+from configs import (
+    debian_classify,
+    debian_e5,
+    debian_nxvae,
+    europarl_nxvae,
+    mldoc_mbert,
+    mldoc_nxvae,
+    own_files,
+    own_files_e5,
+    sib200_e5,
+)
 from jaxsdgm.evaluation.paper_tables import other_tables, paper_figures, paper_tables, write_tables
 from jaxsdgm.evaluation.tables import MISSING, grid_of, run_of
 from tests.evaluation.fake_run import config_from, run_from
@@ -200,12 +210,28 @@ def test_other_corpora_have_the_same_layouts(tmp_path):
         ["naive Bayes + EM", "–"],
     ]
     assert four[1][3] == "70.0"
+    settings = {row[0]: row[2] for row in read(tmp_path, "debian_table_5")}
+    assert settings["discriminator's hidden layer"] == "none"
+    assert read(tmp_path, "debian_table_12")[0] == ["setting", "figures of", "M1+M2+BOW"]
     assert "the paper" not in (tmp_path / "tables" / "debian_table_9.csv").read_text("utf-8")
 
 
+def more_runs():
+    config = mldoc_mbert.get_config("en,8,m1m2,bow")
+    config.data.source = "debian"
+    yield run_from(config, languages=("en",))
+    config = debian_e5.get_config("de,32,bow")
+    config.data.unlabelled, config.sweep.beta = "rest", (30.0,)
+    yield run_from(config, languages=("de",))
+    for language, n in (("en", 32), ("de", 0)):
+        for config in (own_files.get_config("gru"), own_files_e5.get_config(f"{language},bow")):
+            config.data.train, config.data.language, config.data.n_labels = "FILE", language, n
+            yield run_from(config, languages=(language,))
+
+
 def test_the_commands_of_other_corpora_fill_their_cells():
-    runs = [run_of(run) for run in other_runs()]
-    for corpus in ("debian", "sib200"):
+    runs = [run_of(run) for run in (*other_runs(), *more_runs())]
+    for corpus in ("debian", "sib200", "files FILE"):
         for table in other_tables(corpus, runs):
             grid = grid_of(table, runs)
             for command in grid.commands:
