@@ -23,6 +23,7 @@ SYSTEMS = {
 GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
 SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
+OWN_ENCODERS = ("BiLSTM", "NXVAE", NOTHING)  # all others are checkpoints of transformers
 FOREIGN = "not results of this library"
 #: fields of a config that may differ between the runs of one cell
 FREE = frozenset(
@@ -61,8 +62,14 @@ class Row:
         return float(np.std(self.accuracies)) if len(self.accuracies) > 1 else None
 
 
-def read_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list[str]]:
+def read_runs(
+    folders: Sequence[str | Path], *, pretraining: bool = False
+) -> tuple[list[dict[str, Any]], list[str]]:
     """The results of all classification runs at or below the folders.
+
+    Args:
+      folders: of workdirs.
+      pretraining: with those of pretraining runs.
 
     Returns:
       The results, in the order of their paths, and what was passed over and why.
@@ -79,8 +86,8 @@ def read_runs(folders: Sequence[str | Path]) -> tuple[list[dict[str, Any]], list
         try:
             results = json.loads(path.read_text(encoding="utf-8"))
             kind = results.get("kind")
-            if kind == "classify":
-                cell_of(results)
+            if kind == "classify" or (pretraining and kind == "pretrain"):
+                _check(results)
                 runs.append(results)
             elif kind not in ("trials", "stages"):  # whose runs are found in their sub-folders
                 passed.append(f"{folder} ({kind or FOREIGN})")
@@ -103,6 +110,14 @@ def _workdirs(folders: Sequence[str | Path]) -> list[Path]:
             for path in folder.rglob(name):
                 found.setdefault(path.parent.resolve(), path.parent)
     return sorted(found.values())
+
+
+def _check(results: Mapping[str, Any]) -> None:
+    """A KeyError or another where something is missing that tables need."""
+    pair_of(results)
+    results["config"]["data"]["source"]
+    if results["kind"] == "classify":
+        cell_of(results)
 
 
 def cell_of(results: Mapping[str, Any]) -> Cell:
@@ -144,6 +159,19 @@ def encoder_name(results: Mapping[str, Any]) -> str:
     return Path(encoder["name"]).name + frozen
 
 
+def pair_of(results: Mapping[str, Any]) -> str:
+    """The languages of a run's vocabularies, so those of its NXVAE, in the paper's order: en-de."""
+    return "-".join(sorted(results["languages"], key=language_order))
+
+
+def spread(value: Mapping[str, Any] | None) -> str:
+    """`75.2 (1.6)`, in per cent."""
+    if value is None:
+        return NOTHING
+    std = value["std"]
+    return f"{100 * value['mean']:.1f}" + ("" if std is None else f" ({100 * std:.1f})")
+
+
 def rows_of(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
     """Runs of one cell gathered, cells in the order in which a reader looks for them."""
     groups: dict[Cell, list[float]] = {}
@@ -154,10 +182,11 @@ def rows_of(runs: Sequence[Mapping[str, Any]]) -> list[Row]:
 
 def _order(row: Row) -> tuple:
     cell = row.cell
-    return cell.corpus, *_language(cell.language), cell.n, cell.full, *astuple(cell)
+    return cell.corpus, *language_order(cell.language), cell.n, cell.full, *astuple(cell)
 
 
-def _language(code: str) -> tuple[int, str]:
+def language_order(code: str) -> tuple[int, str]:
+    """Where a language stands in a table: the paper's first."""
     return (LANGUAGES.index(code) if code in LANGUAGES else len(LANGUAGES)), code
 
 

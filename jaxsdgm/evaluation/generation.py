@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import ArrayLike
 
 PAD, UNK = 0, 1
+PRIOR = "z2 drawn from its prior"  # how the title of such a table begins
 
 
 def document_counts(ids: ArrayLike, lengths: ArrayLike, vocab_size: int) -> np.ndarray:

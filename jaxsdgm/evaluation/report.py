@@ -24,6 +24,7 @@ def write_report(
     results: Mapping[str, Any],
     *,
     figures: Mapping[str, bytes | None] | None = None,
+    tables: str = "",
 ) -> Path:
     """Writes workdir/report.html and the figures in workdir/figures/.
 
@@ -34,6 +35,7 @@ def write_report(
         results: what results.json holds; every key but name is optional.
         figures: SVG or PNG bytes by name: "tsne", and any other, shown at the end; None is left
             out. The names "training_curves" and "confusion" replace the ones drawn here.
+        tables: the page of its word tables, relative to workdir; "": there is none.
 
     Returns:
         The path of report.html.
@@ -47,6 +49,7 @@ def write_report(
         results=results,
         warnings=_warnings([results]),
         images=images,
+        tables=tables,
         split=split,
         splits=[s for s in ("train", "dev", "test") if s in results.get("metrics", {})],
         config=flatten(results.get("config", {})),

@@ -9,11 +9,20 @@ from pathlib import Path
 from typing import Any
 
 from jaxsdgm.data.documents import write_text
-from jaxsdgm.evaluation.cells import SUPERVISED, Cell, Row, rows_of, warnings_of
+from jaxsdgm.evaluation.cells import (
+    OWN_ENCODERS,
+    SUPERVISED,
+    Cell,
+    Row,
+    rows_of,
+    spread,
+    warnings_of,
+)
 from jaxsdgm.evaluation.figures import accuracy_boxes
+from jaxsdgm.evaluation.formats import bars, head
+from jaxsdgm.evaluation.paper_tables import paper_figures
 from jaxsdgm.evaluation.report import NOTHING, render, save_figures
 
-OWN_ENCODERS = ("BiLSTM", "NXVAE", NOTHING)  # all others are checkpoints of transformers
 TABLE_13 = (8, 16, 32, 1000)  # labels; 1000 are all of them
 
 
@@ -27,18 +36,19 @@ def table_13(rows: Sequence[Row]) -> list[dict[str, Any]]:
       language, system, source, and `cells`: for 8, 16, 32 and all labels {"mean", "std"} in 0..1,
       or None. Ours are those with a transformer's checkpoint.
     """
-    records = json.loads((Path(__file__).parent / "paper.json").read_text("utf-8"))["table_13"]
-    theirs: dict[tuple[str, str], dict[int, Any]] = {}
-    for record in records:
-        value = {"mean": record["mean"] / 100, "std": record["std"] / 100}
-        theirs.setdefault((record["language"], record["system"]), {})[record["n"]] = value
     table = []
-    for (language, system), values in theirs.items():
+    for name, printed in paper_figures("table_13").items():
+        language, system = name.split(", ")
+        theirs = {n: _parts(value) for n, value in zip(TABLE_13, printed, strict=True)}
         about = {"language": language, "system": system}
-        table.append(_line(about, "the paper: mldoc, mBERT", values))
+        table.append(_line(about, "the paper: mldoc, mBERT", theirs))
         for source, ours in _ours(rows, language, system).items():
             table.append(_line(about, source, ours))
     return table
+
+
+def _parts(value: Sequence[float] | None) -> dict[str, float] | None:
+    return {"mean": value[0] / 100, "std": value[1] / 100} if value else None
 
 
 def _ours(rows: Sequence[Row], language: str, system: str) -> dict[str, dict[int, Any]]:
@@ -63,7 +73,11 @@ def _line(about: Mapping[str, str], source: str, values: Mapping[int, Any]) -> d
 
 
 def write_summary(
-    out: str | Path, runs: Sequence[Mapping[str, Any]], *, passed: Sequence[str] = ()
+    out: str | Path,
+    runs: Sequence[Mapping[str, Any]],
+    *,
+    passed: Sequence[str] = (),
+    tables: str = "",
 ) -> Path:
     """Writes summary.html, .md, .csv and .json and figures/figure_1.svg; returns summary.html.
 
@@ -71,6 +85,7 @@ def write_summary(
       out: where they go.
       runs: results of finished classification runs.
       passed: what was found beside them, told at the end.
+      tables: the page of the paper's tables, relative to out; "": there is none.
     """
     out, rows = Path(out), rows_of(runs)
     out.mkdir(parents=True, exist_ok=True)
@@ -82,7 +97,8 @@ def write_summary(
     write_text(out / "summary.json", json.dumps(document, indent=1) + "\n")
     write_text(out / "summary.csv", as_csv(records))
     write_text(out / "summary.md", as_markdown(rows, table))
-    page = render("summary.html.j2", rows=rows, table=table, images=images, **about)
+    shown = {"table": table, "images": images, "tables": tables}
+    page = render("summary.html.j2", rows=rows, **shown, **about)
     write_text(out / "summary.html", page)
     return out / "summary.html"
 
@@ -121,35 +137,18 @@ def as_csv(records: Sequence[Mapping[str, Any]]) -> str:
 
 def as_markdown(rows: Sequence[Row], table: Sequence[Mapping[str, Any]]) -> str:
     """Both tables, in per cent."""
-    head = ["corpus", "language", "labels", "system", "encoder", "unlabelled", "runs", "accuracy"]
-    lines = ["Test accuracy (%), mean (standard deviation).", "", *_head(head, numbers=2)]
+    names = ["corpus", "language", "labels", "system", "encoder", "unlabelled", "runs", "accuracy"]
+    lines = ["Test accuracy (%), mean (standard deviation).", "", *head(names, numbers=2)]
     for row in rows:
         c = row.cell
         n = f"all {c.n}" if c.full else str(c.n)
         system = c.system + (f" ({c.swept})" if c.swept else "")
         parts = [c.corpus, c.language, n, system, c.encoder, c.unlabelled]
         value = spread({"mean": row.mean, "std": row.std})
-        lines.append(_bars([*parts, str(len(row.accuracies)), value]))
-    head = ["language", "system", "source", *(str(n) for n in TABLE_13[:-1]), "all"]
-    lines += ["", "Table 13 of the paper.", "", *_head(head, numbers=4)]
+        lines.append(bars([*parts, str(len(row.accuracies)), value]))
+    names = ["language", "system", "source", *(str(n) for n in TABLE_13[:-1]), "all"]
+    lines += ["", "Table 13 of the paper.", "", *head(names, numbers=4)]
     for line in table:
         cells = [spread(value) for value in line["cells"]]
-        lines.append(_bars([line["language"], line["system"], line["source"], *cells]))
+        lines.append(bars([line["language"], line["system"], line["source"], *cells]))
     return "\n".join(lines) + "\n"
-
-
-def spread(value: Mapping[str, Any] | None) -> str:
-    """`75.2 (1.6)`, in per cent."""
-    if value is None:
-        return NOTHING
-    std = value["std"]
-    return f"{100 * value['mean']:.1f}" + ("" if std is None else f" ({100 * std:.1f})")
-
-
-def _head(names: Sequence[str], *, numbers: int) -> list[str]:
-    rule = ["---"] * (len(names) - numbers) + ["---:"] * numbers
-    return [_bars(names), _bars(rule)]
-
-
-def _bars(cells: Sequence[str]) -> str:
-    return "| " + " | ".join(cell.replace("|", "\\|") for cell in cells) + " |"

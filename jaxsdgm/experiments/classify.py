@@ -110,6 +110,8 @@ def train_group(
     for (folder, one), result in zip(configs.items(), fits, strict=True):
         if result.ended_well:
             results, figures = summarise(one, inputs[folder], result)
+            trained = {k: v for k, v in result.best.params.items() if k not in fixed(model)}
+            results["trained_parameters"] = setup.parameter_count(trained)
             write_report(folder, results, figures=figures)
             setup.write_results(folder, results)
 
@@ -200,12 +202,17 @@ def _bytes(arrays: Mapping[str, np.ndarray]) -> int:
     return sum(x.nbytes for x in arrays.values())
 
 
+def fixed(model: SemiSupervised | Classifier) -> tuple[str, ...]:
+    """The parts of a model that are not trained: what was pretrained, in the layer-wise model."""
+    layer_wise = isinstance(model, SemiSupervised) and model.decoder is None
+    return TRANSFERRED if layer_wise else ()
+
+
 def make_optimizer(config: Config, model: SemiSupervised | Classifier) -> Any:
     """Adam; what was pretrained moves slower, or not at all in the layer-wise model."""
-    layer_wise = isinstance(model, SemiSupervised) and model.decoder is None
-    slower = config.encoder_rate != 1 and not layer_wise
+    slower = config.encoder_rate != 1 and not fixed(model)
     return adam(
-        frozen=TRANSFERRED if layer_wise else (),
+        frozen=fixed(model),
         scales=dict.fromkeys(TRANSFERRED, config.encoder_rate) if slower else None,
         weight_decay=config.weight_decay,
     )

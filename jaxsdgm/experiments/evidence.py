@@ -13,7 +13,7 @@ from jaxsdgm.data.huggingface import Tokenizer
 from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.figures import tsne_scatter
-from jaxsdgm.evaluation.generation import frequent_words, greedy_text, top_words
+from jaxsdgm.evaluation.generation import PRIOR, frequent_words, greedy_text, top_words
 from jaxsdgm.evaluation.latents import active_units, collapse_warnings
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
 from jaxsdgm.experiments import setup
@@ -211,7 +211,7 @@ def generated_tables(
         words = tuple(words[i] for i in targets.ids)
         stop = frozenset(np.flatnonzero(np.isin(targets.ids, list(stop))).tolist())
     draws = jax.random.normal(jax.random.key(seed), (DRAWS, model.latent))
-    titles = [f"z2 drawn from its prior, draw {i + 1}" for i in range(DRAWS)]
+    titles = [f"{PRIOR}, draw {i + 1}" for i in range(DRAWS)]
     z2s = [*draws, *documents["output"]["z2"][:EXAMPLES]]
     for ids in documents["input"]["ids"][:EXAMPLES]:
         text = " ".join(tokenizer.decode(ids[None])[0].split()[:20])

@@ -1,6 +1,7 @@
 """The parts of a classification run's results.json that a comparison reads."""
 
 import json
+from importlib import import_module
 
 
 def fake_run(accuracy=0.7, *, system="m1m2", language="en", n=32, seed=0, encoder=None, **data):
@@ -10,6 +11,7 @@ def fake_run(accuracy=0.7, *, system="m1m2", language="en", n=32, seed=0, encode
         "system": system,
         "seed": seed,
         "language": language,
+        "languages": [language],
         "config": {
             "seed": seed,
             "pretrained": "",
@@ -26,3 +28,47 @@ def write_run(folder, run):
     folder.mkdir(parents=True)
     (folder / "config.json").write_text("{}")
     (folder / "results.json").write_text(json.dumps(run))
+
+
+def run_from(config, *, languages=None):
+    """What a finished run of a config would have in its results, as far as tables read it."""
+    values = json.loads(config.to_json_best_effort())
+    run = {"kind": config.experiment, "name": config.name, "seed": config.seed, "config": values}
+    run |= {"training": {"seconds": 5400.0}, "device": "some device", "parameters": 1_234_567}
+    run["languages"] = list(languages or config.data.languages)
+    if config.experiment == "pretrain":
+        return run
+    n = config.data.n_labels
+    name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
+    counts = {split: [10, 20, 30, 40] for split in ("train", "dev", "test")}
+    return {
+        **run,
+        "system": config.model.system,
+        "language": config.data.language,
+        "encoder": {"name": name, "trainable": config.encoder.trainable},
+        "subset": {"n": n or 1000, "rule": "stratified" if n else "all", "seed": 0},
+        "metrics": {"test": {"accuracy": 0.7}},
+        "label_names": ["C", "E", "G", "M"],
+        "data": {"source": config.data.source, "counts": counts},
+    }
+
+
+def config_from(command):
+    """The config that a command line of python -m jaxsdgm.main gives, folders by their names."""
+    program, *flags = command.replace("FOLDER_OF_", "").split(" --")
+    assert program == "python -m jaxsdgm.main"
+    fields = dict(flag.split("=", 1) for flag in flags)
+    path, argument = fields.pop("config").split(":")
+    module = import_module(path.removesuffix(".py").replace("/", "."))
+    config = module.get_config(argument)
+    known = config.to_dict()
+    for name, text in fields.items():
+        parts = name.split(".")
+        assert parts.pop(0) == "config"
+        here = known
+        for part in parts:
+            assert part in here, f"{path} has no field {name}"
+            here = here[part]
+        value = type(here)(text) if not isinstance(here, tuple) else (float(text),)
+        config.update_from_flattened_dict({".".join(parts): value})
+    return config

@@ -81,6 +81,17 @@ def test_runs_are_found_at_any_depth_and_others_are_named(tmp_path):
     ]
 
 
+def test_pretraining_runs_on_demand(tmp_path):
+    write_run(tmp_path / "a", fake_run(0.5))
+    config = {"data": {"source": "europarl"}}
+    write_run(tmp_path / "b", {"kind": "pretrain", "languages": ["en", "de"], "config": config})
+    write_run(tmp_path / "c", {"kind": "pretrain"})
+    runs, passed = read_runs([tmp_path], pretraining=True)
+    assert [run["kind"] for run in runs] == ["classify", "pretrain"]
+    assert passed == [f"{tmp_path}/c (not results of this library)"]
+    assert len(read_runs([tmp_path])[0]) == 1
+
+
 def test_nothing_to_compare(tmp_path):
     with pytest.raises(UserError, match="no finished classification run there; train"):
         read_runs([tmp_path])

@@ -46,6 +46,7 @@ def test_classification_results(workdir):
     assert {"steps", *TIMES} <= found["training"].keys()
     for field in ("config", "versions", "device", "seed", "parameters", "warnings"):
         assert field in found
+    assert found["trained_parameters"] == found["parameters"]
     titles = [table["title"] for table in found["tables"]["generated"]]
     assert titles[0].startswith("z2 drawn")
     assert titles[-1].startswith("z2 of the document")

@@ -5,7 +5,7 @@ import numpy as np
 import pytest
 
 from configs import europarl_nxvae, mldoc_nxvae
-from jaxsdgm.experiments import pretrain
+from jaxsdgm.experiments import classify, pretrain
 from jaxsdgm.experiments.systems import build_model
 from jaxsdgm.training.parallel import Parallel
 
@@ -25,10 +25,14 @@ def nxvae(pair):
     return counts(pretrain.build(europarl_nxvae.get_config(pair), sizes, Parallel()))
 
 
-def system(argument):
+def built(argument):
     pair, language = argument.split(",")[:2]
     sizes = {name: SIZES[name] for name in pair.split("-")}
-    model = build_model(mldoc_nxvae.get_config(argument), sizes, np.ones(4))
+    return build_model(mldoc_nxvae.get_config(argument), sizes, np.ones(4)), language
+
+
+def system(argument):
+    model, language = built(argument)
     return counts(model, languages=(language,))
 
 
@@ -75,5 +79,7 @@ def test_systems(argument, total):
 
 def test_layer_wise_trains_little():
     parts = system("en-de,en,32,none")
-    trained = {name: n for name, n in parts.items() if name not in ("encoder", "posterior")}
+    fixed = classify.fixed(built("en-de,en,32,none")[0])
+    trained = {name: n for name, n in parts.items() if name not in fixed}
     assert sum(trained.values()) == 859_524
+    assert classify.fixed(built("en-de,en,32,bow")[0]) == ()
