@@ -68,8 +68,9 @@ class Joint(nn.Module):
     ) -> Array:
         """Inputs {name: `[rows, d]`}, `mask [rows]` to `[rows, hidden]`."""
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        linear = {k: Linear(self.hidden, **types, name=f"from_{k}") for k in inputs}
-        total = sum(linear[name](x) for name, x in inputs.items())
+        layer = lambda name: Linear(self.hidden, **types, name=f"from_{name}")
+        first, *others = (layer(name)(x) for name, x in inputs.items())
+        total = sum(others, first)
         norm = MaskedBatchNorm(self.axis_name, **types, name="norm")
         return leaky_relu(norm(total, mask, train=train, groups=groups))
 
