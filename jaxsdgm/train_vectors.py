@@ -34,7 +34,8 @@ def train(path: Path, *, size: int, buckets: int, epochs: int, threads: int) -> 
         from gensim.models import FastText  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("train_vectors needs gensim: pip install 'jaxsdgm[vectors]'") from error
-    model = FastText(sg=1, alpha=0.05, vector_size=size, bucket=buckets, workers=threads)
+    sizes = {"vector_size": size, "bucket": buckets, "workers": threads}
+    model = FastText(sg=1, alpha=0.05, sample=1e-4, **sizes)  # as fastText's skipgram
     model.build_vocab(Sentences(path))
     if not len(model.wv):
         raise UserError(f"{path}: no word comes five times; give more text, a sentence a line")

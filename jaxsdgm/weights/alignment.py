@@ -1,7 +1,7 @@
-"""Word vectors of two languages into one space: Procrustes, then CSLS (Conneau et al. 2018).
+"""Word vectors of two languages into one space: Procrustes, then CSLS.
 
-Rows are vectors. What compares vectors takes them at unit length, and never holds more than BLOCK
-rows of the matrix of all cosines.
+After Conneau et al. 2018, "Word translation without parallel data". Vectors are rows of unit
+length; no more than BLOCK rows of the matrix of all cosines are held at once.
 """
 
 from collections.abc import Iterator
@@ -31,29 +31,23 @@ def unit_rows(vectors: np.ndarray) -> np.ndarray:
 
 
 def rounds(
-    source: np.ndarray,
-    target: np.ndarray,
-    pairs: np.ndarray,
-    *,
-    frequent: int,
-    k: int = NEIGHBOURS,
+    source: np.ndarray, target: np.ndarray, pairs: np.ndarray, *, frequent: int
 ) -> Iterator[Round]:
-    """Yields the orthogonal W that the pairs give, then ROUNDS refined ones (§2.2, §2.3).
+    """Yields the orthogonal W that the pairs give, then ROUNDS refined ones.
 
     W minimises |source W - target| over the pairs. Those of the next round are each other's best
-    translations by CSLS. The criterion (§2.4) is the mean cosine of a source word and its
-    translation; it needs no dictionary and tells which round is best.
+    translations by CSLS. The criterion is the mean cosine of a source word and its translation; it
+    needs no dictionary and tells which round is best.
 
     Args:
       source, target: [n, d] and [m, d] at unit length, frequent words first.
       pairs: [p, 2] rows of source and target, p > 0.
       frequent: translations are looked for among so many first rows of each side.
-      k: neighbours in CSLS.
     """
     for _ in range(ROUNDS + 1):
         mapping, _ = orthogonal_procrustes(source[pairs[:, 0]], target[pairs[:, 1]])
         mapped, others = source[:frequent] @ mapping, target[:frequent]
-        forth, back = translations(mapped, others, k=k), translations(others, mapped, k=k)
+        forth, back = translations(mapped, others), translations(others, mapped)
         yield Round(mapping, len(pairs), float((mapped * others[forth]).sum(1).mean()))
         mutual = np.flatnonzero(back[forth] == np.arange(len(forth)))
         pairs = np.stack([mutual, forth[mutual]], 1)
