@@ -109,6 +109,9 @@ def classification() -> ConfigDict:
     config.sweep.feature_weight, config.sweep.labelled_weight = (), ()
     # Workdir of a finished sweep whose best values, by the mean on dev, are taken; "": none.
     config.tuned = ""
+    # Word vectors (.vec, .txt, .gz of either; config.model.embedding wide) that the BiLSTM's
+    # embeddings start from, as far as the file has the words; "": random values.
+    config.vectors = ""
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 
@@ -200,3 +203,17 @@ def classification() -> ConfigDict:
     config.training.eval_every = 0
     config.training.patience = 1000
     return config
+
+
+EMBEDDINGS = ("rand", "vectors")
+
+
+def embeddings_only(config: ConfigDict, kind: str, *, normaliser: str) -> None:
+    """NXVAE-z1 without NXVAE: all is fresh, or all but the embeddings (the paper's Table 2).
+
+    `normaliser` is that of the NXVAE it is compared with, which brings its own.
+    """
+    config.model.system = "nxvae_z1"
+    config.data.normaliser = normaliser
+    # a file that is not there until --config.vectors names one
+    config.vectors = f"{config.data.language}.vec" if kind == "vectors" else ""

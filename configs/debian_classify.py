@@ -4,7 +4,8 @@
         --config.data.dir=data/debian --config.pretrained=RUN_OF_debian_nxvae
 
 The argument is language, labels and M1+M2's decoder (bow, gru, none), AUX with one (aux-bow,
-aux-gru), a twin (nxvae_z1, nxvae_h) or a baseline (tfidf_lr, nb_em).
+aux-gru), a twin (nxvae_z1, nxvae_h), the twin without NXVAE (rand; or vectors: embeddings from
+--config.vectors=FILE.vec; leave config.pretrained empty) or a baseline (tfidf_lr, nb_em).
 """
 
 from ml_collections import ConfigDict
@@ -37,6 +38,8 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     config.model.labelled_weight = 0.1
     if decoder in ("nxvae_z1", "nxvae_h", "tfidf_lr", "nb_em"):
         config.model.system = decoder
+    elif decoder in common.EMBEDDINGS:
+        common.embeddings_only(config, decoder, normaliser="words")
     else:
         config.model.system = "aux" if decoder.startswith("aux-") else "m1m2"
         config.model.decoder = decoder.removeprefix("aux-")

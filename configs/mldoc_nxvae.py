@@ -4,8 +4,10 @@
         --config.data.dir=DIR --config.pretrained=RUN_OF_europarl_nxvae
 
 The argument is language pair, task language, labels (0: all 1000) and M1+M2's decoder (bow, gru,
-none for the layer-wise model), AUX with one (aux-bow, aux-gru) or a twin (nxvae_z1, nxvae_h). The
-paper's runs took 12 hours (bow) and 14 (gru) on one GTX 1080 Ti; not yet run here.
+none for the layer-wise model), AUX with one (aux-bow, aux-gru), a twin (nxvae_z1, nxvae_h), or the
+twin without NXVAE: rand (random embeddings; leave config.pretrained empty) or vectors (embeddings
+from --config.vectors=FILE.vec: the paper's FT, MUSE, NXEMB). The paper's runs took 12 hours (bow)
+and 14 (gru) on one GTX 1080 Ti; not yet run here.
 """
 
 from ml_collections import ConfigDict
@@ -27,6 +29,8 @@ def get_config(argument: str = "en-de,en,32,bow") -> ConfigDict:
         config.model.system = "aux" if system.startswith("aux-") else "m1m2"
         config.model.decoder = system.removeprefix("aux-")
         config.model.beta = BETAS[system]
+    elif system in common.EMBEDDINGS:
+        common.embeddings_only(config, system, normaliser="europarl")
     else:
         config.model.system = system
     return config

@@ -150,13 +150,14 @@ def system_name(results: Mapping[str, Any]) -> str:
 
 
 def encoder_name(results: Mapping[str, Any]) -> str:
-    """The checkpoint's name, NXVAE, or BiLSTM for one that started from random values."""
+    """The checkpoint's name, NXVAE, or BiLSTM and the word vectors that it started from, if any."""
     if results["system"] in ("tfidf_lr", "nb_em"):
         return NOTHING
     known = "NXVAE" if results["config"].get("pretrained") else "BiLSTM"
     encoder = results.get("encoder", {"name": known, "trainable": True})
     frozen = "" if encoder["trainable"] else ", frozen"
-    return Path(encoder["name"]).name + frozen
+    vectors = results.get("vectors")
+    return Path(encoder["name"]).name + (f", {vectors['name']}" if vectors else frozen)
 
 
 def pair_of(results: Mapping[str, Any]) -> str:

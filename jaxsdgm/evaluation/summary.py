@@ -55,7 +55,7 @@ def _ours(rows: Sequence[Row], language: str, system: str) -> dict[str, dict[int
     found: dict[str, dict[int, Any]] = {}
     for row in rows:
         cell = row.cell
-        transformer = cell.encoder.removesuffix(", frozen") not in OWN_ENCODERS
+        transformer = cell.encoder.partition(", ")[0] not in OWN_ENCODERS
         if (cell.language, cell.system) == (language, system) and transformer:
             extra = "" if cell.unlabelled in (NOTHING, "train") else f", with {cell.unlabelled}"
             extra += f", {cell.swept}" if cell.swept else ""

@@ -21,6 +21,7 @@ from jaxsdgm.experiments.outputs import make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.sweep import compare_points, trials_of, tuned
 from jaxsdgm.experiments.systems import SUPERVISED, TRANSFERRED, build, make_initialise, transfer
+from jaxsdgm.experiments.vectors import start_from
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.semi import HYPERPARAMETERS, SemiSupervised
 from jaxsdgm.training.loop import Schedule, fit
@@ -238,6 +239,8 @@ def make_trial(
         variables = initialise(config.seed)
         if inputs.pretrained:
             variables = transfer(variables, inputs.pretrained, inputs.targets)
+        if inputs.vectors:
+            variables = start_from(variables, inputs.language, inputs.vectors)
         optimizer = make_optimizer(config, model)
         return create_state(variables, optimizer, seed=config.seed, hyper=hyper)
 

@@ -93,6 +93,7 @@ def summarise(
         "language": inputs.language,
         "languages": list(inputs.tokenizers),
         "encoder": encoder_of(config, inputs),
+        "vectors": inputs.vectors.coverage if inputs.vectors else None,
         "label_names": list(names),
         "config": setup.as_json(config),
         "versions": setup.versions(),

@@ -22,6 +22,7 @@ from jaxsdgm.experiments.features import (
     token_limit,
 )
 from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.vectors import StartingVectors, check_vectors, load_vectors
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.progress import log
 from jaxsdgm.weights.bert import BertSize
@@ -46,6 +47,7 @@ class Inputs:
     checkpoint: Checkpoint | None = None  # of a transformer, frozen or not
     transformer: BertSize | None = None  # the size of one that is fine-tuned
     scaling: Scaling | None = None  # of the "features" that stand for a frozen one
+    vectors: StartingVectors | None = None  # that embeddings start from
 
     @property
     def language(self) -> str:
@@ -54,6 +56,7 @@ class Inputs:
 
 def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
     """Reads and checks everything before anything is compiled; `corpus` is given or read."""
+    check_vectors(config)
     corpus = corpus or load_corpus(config.data)
     subset = draw_subset(config, corpus)
     checkpoint, transformer = the_checkpoint(config), None
@@ -62,6 +65,7 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
         tokenizers: dict[str, Any] = {corpus.language: tokenizer}
     else:
         pretrained, tokenizers = load_tokenizers(config, corpus)
+    vectors = load_vectors(config, tokenizers[corpus.language])
     limit = token_limit(config, transformer)
     splits = read_splits(config, corpus, tokenizers[corpus.language], limit)
     unlabelled = np.setdiff1d(np.arange(len(splits["train"]["ids"])), subset.indices)
@@ -84,6 +88,7 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
         checkpoint,
         transformer,
         scaling,
+        vectors,
     )
 
 
@@ -214,7 +219,8 @@ def load_tokenizers(
     language, data = corpus.language, config.data
     if not config.pretrained:
         if config.encoder.trainable:
-            log.warning("no config.pretrained: encoder and embeddings start from random values")
+            what = "the encoder starts" if config.vectors else "encoder and embeddings start"
+            log.warning("no config.pretrained: %s from random values", what)
         elif not config.encoder.checkpoint:
             raise UserError(
                 "config.encoder.trainable is False, but there is nothing to keep fixed; name a "

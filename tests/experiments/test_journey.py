@@ -7,11 +7,15 @@ import numpy as np
 import pytest
 from ml_collections import ConfigDict
 
-from jaxsdgm import predict
+from configs import debian_classify
+from jaxsdgm import export, predict
 from jaxsdgm.data import debian
+from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, stages, sweep
 from jaxsdgm.experiments.trained import load_trained
+from jaxsdgm.training.checkpoints import load_pretrained
+from jaxsdgm.weights.word_vectors import read_vectors
 from tests.experiments import tiny_quickstart
 
 TIMES = ("seconds", "examples_per_second", "compile_seconds")
@@ -100,6 +104,21 @@ def test_prediction_names_what_it_cannot_read(workdir, tmp_path):
         list(predict.read(str(path), "text"))
     with pytest.raises(UserError, match="not a classification run but 'pretrain'"):
         load_trained(workdir / "pretrain")
+
+
+def test_embeddings_of_the_nxvae_become_a_baseline(workdir, tmp_path):
+    """The paper's NXEMB."""
+    variables, _, folder = load_pretrained(workdir / "pretrain")
+    for language in ("en", "de"):
+        export.export_embeddings(workdir / "pretrain", language, tmp_path / f"{language}.vec")
+        table = variables["params"]["encoder"][f"embeddings_{language}"]["table"]
+        found = read_vectors(tmp_path / f"{language}.vec")
+        assert found.words == WordTokenizer.load(folder / "tokenizer", language).words[2:]
+        np.testing.assert_array_equal(found.vectors, table[2:])
+    config = debian_classify.get_config("en,16,vectors")
+    config.data.source, config.vectors = "generated", str(tmp_path / "en.vec")
+    config.model.embedding = 8
+    assert classify.load_inputs(config).vectors.coverage["token_share"] > 0.5
 
 
 def test_trials(workdir, tmp_path):
