@@ -28,7 +28,9 @@ FROZEN = {
     "AUX+GRU": "bow --config.model.system=aux --config.model.decoder=gru",
     "features + LR": "features_lr",
 }
-SYSTEMS = {"fine-tuned": FINE_TUNED, "frozen": FROZEN}
+VECTORS = {"NXVAE-z1": "vectors"}
+RANDOM = {**ARGUMENTS, "NXVAE-z1": "rand"}
+SYSTEMS = {"fine-tuned": FINE_TUNED, "frozen": FROZEN, "vectors": VECTORS, "BiLSTM": RANDOM}
 
 _MLDOC = "mldoc_nxvae.py:{pair},{language},{labels},{argument} --config.data.dir=DIR_OF_MLDOC"
 _DEBIAN = "debian_classify.py:{language},{labels},{argument} --config.data.dir=DIR_OF_DEBIAN"
@@ -42,6 +44,7 @@ _OWN = (
     "--config.data.n_labels={labels}"
 )
 _NXVAE = " --config.pretrained=RUN_OF_europarl_nxvae_{pair}"
+_VECTORS = " --config.vectors={vectors}.{language}.vec"
 _DEBIAN_NXVAE = " --config.pretrained=RUN_OF_debian_nxvae"
 _FROZEN = "debian_e5.py:{language},{labels},{argument} --config.data.dir=DIR_OF_"
 _FINE_TUNED = "mldoc_mbert.py:{language},{size},{argument} --config.data.dir=DIR_OF_"
@@ -50,16 +53,19 @@ COMMANDS = {
     ("europarl", ""): "europarl_nxvae.py:{pair} --config.data.dir=DIR_OF_EUROPARL",
     ("mldoc", "NXVAE"): _MLDOC + _NXVAE,
     ("mldoc", "BiLSTM"): _MLDOC,
+    ("mldoc", "vectors"): _MLDOC + _VECTORS,
     ("mldoc", NOTHING): _MLDOC,
     ("mldoc", "frozen"): _FROZEN + "MLDOC --config.data.source=mldoc",
     ("mldoc", "fine-tuned"): _FINE_TUNED + "MLDOC",
     ("debian", "NXVAE"): _DEBIAN + _DEBIAN_NXVAE,
     ("debian", "BiLSTM"): _DEBIAN,
+    ("debian", "vectors"): _DEBIAN + _VECTORS,
     ("debian", NOTHING): _DEBIAN,
     ("debian", "frozen"): _FROZEN + "DEBIAN",
     ("debian", "fine-tuned"): _FINE_TUNED + "DEBIAN --config.data.source=debian",
     ("sib200", "NXVAE"): _SIB200 + _DEBIAN_NXVAE,
     ("sib200", "BiLSTM"): _SIB200,
+    ("sib200", "vectors"): _SIB200 + _VECTORS,
     ("sib200", NOTHING): _SIB200,
     ("sib200", "frozen"): _SIB200_FROZEN,
     ("sib200", "fine-tuned"): _FINE_TUNED + "SIB200 --config.data.source=sib200",
@@ -91,6 +97,7 @@ def command_of(facts: Mapping[str, Any]) -> str:
         labels=0 if n == "all" else n,
         size=1000 if n == "all" else n,
         argument=argument,
+        vectors=facts.get("vectors", ""),
     )
     if facts.get("checkpoint"):
         command += f" --config.encoder.checkpoint=FOLDER_OF_{facts['checkpoint']}"

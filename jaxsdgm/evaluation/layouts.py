@@ -50,9 +50,13 @@ NOTES = {
 # -- keys --------------------------------------------------------------------------------------
 
 #: how the paper calls what a run of ours calls otherwise
-ROWS: dict[str, Where] = dict.fromkeys(
-    ("RAND", "EMBEDDING-MODELS"), {"system": "NXVAE-z1", "start": "BiLSTM"}
-)
+ROWS: dict[str, Where] = {
+    **dict.fromkeys(("RAND", "EMBEDDING-MODELS"), {"system": "NXVAE-z1", "start": "BiLSTM"}),
+    **{
+        name: {"system": "NXVAE-z1", "start": "vectors", "vectors": name.lower()}
+        for name in ("FT", "MUSE", "PEMB", "NXEMB")
+    },
+}
 
 
 def named(names: Sequence[str], **where: Any) -> list[Key]:

@@ -22,6 +22,7 @@ from jaxsdgm.evaluation.layouts import (
 )
 from jaxsdgm.evaluation.report import NOTHING
 from jaxsdgm.evaluation.tables import (
+    VECTORS,
     Key,
     Run,
     Table,
@@ -151,7 +152,10 @@ def other_tables(corpus: str, runs: Sequence[Run]) -> list[Table]:
     Those of accuracies have two languages a part, as the paper's. Only tables with a run in them.
     """
     where = {"kind": "classify", "corpus": corpus}
-    own, transformer = {**where, "start": OWN_ENCODERS}, {**where, "start": TRANSFORMERS}
+    own, transformer = (
+        {**where, "start": (*OWN_ENCODERS, VECTORS)},
+        {**where, "start": TRANSFORMERS},
+    )
     pretrain = {"kind": "pretrain", "corpus": corpus}
     labels = next((r.results.get("label_names", []) for r in runs if fits(r.facts, where)), [])
     languages = sorted(_found(runs, where, "language"), key=language_order)

@@ -13,6 +13,7 @@ from jaxsdgm.evaluation.report import FILTERS, NOTHING
 
 MISSING = "not in this version"
 PAPER = "the paper"
+VECTORS = "vectors"  # where a BiLSTM starts whose embeddings come from a file
 HERE = "here"
 
 #: facts that a run must have; of several values in a tuple, one
@@ -68,7 +69,8 @@ def run_of(results: Mapping[str, Any]) -> Run:
 
     kind, corpus, system, pair where there is an NXVAE, and source, which tells apart runs that must
     not be averaged. Of a classification also language, n ("all": no document is unlabelled), start
-    (NXVAE, BiLSTM, fine-tuned, frozen) and what a command needs.
+    (NXVAE, BiLSTM, vectors, fine-tuned, frozen), the kind of vectors (ft of a file ft.en.vec) and
+    what a command needs.
     """
     data = results["config"]["data"]
     if results["kind"] == "pretrain":
@@ -78,8 +80,12 @@ def run_of(results: Mapping[str, Any]) -> Run:
     frozen = cell.encoder.endswith(", frozen")
     checkpoint = cell.encoder.removesuffix(", frozen")
     start = "frozen" if frozen else "fine-tuned"
+    vectors = results.get("vectors")
     if checkpoint in OWN_ENCODERS:
         checkpoint, start = "", cell.encoder
+    elif vectors:
+        checkpoint, start = "", VECTORS
+    kind = {"vectors": vectors["name"].partition(".")[0]} if vectors else {}
     pair = {"pair": pair_of(results)} if start == "NXVAE" else {}
     size = data.get("train_size", 1000)
     further = "" if cell.unlabelled in (NOTHING, "train") else cell.unlabelled
@@ -92,6 +98,7 @@ def run_of(results: Mapping[str, Any]) -> Run:
         **pair,
         "n": "all" if cell.full else cell.n,
         "start": start,
+        **kind,
         "checkpoint": checkpoint,
         "unlabelled": further,
         "swept": cell.swept,

@@ -3,6 +3,8 @@
 import json
 from importlib import import_module
 
+from jaxsdgm.weights.word_vectors import name_of
+
 
 def fake_run(accuracy=0.7, *, system="m1m2", language="en", n=32, seed=0, encoder=None, **data):
     run = {
@@ -39,6 +41,7 @@ def run_from(config, *, languages=None):
     if config.experiment == "pretrain":
         return run
     n = config.data.n_labels
+    vectors = {"name": name_of(config.vectors)} if config.get("vectors") else None
     name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
     counts = {split: [10, 20, 30, 40] for split in ("train", "dev", "test")}
     return {
@@ -46,6 +49,7 @@ def run_from(config, *, languages=None):
         "system": config.model.system,
         "language": config.data.language,
         "encoder": {"name": name, "trainable": config.encoder.trainable},
+        "vectors": vectors,
         "subset": {"n": n or 1000, "rule": "stratified" if n else "all", "seed": 0},
         "metrics": {"test": {"accuracy": 0.7}},
         "label_names": ["C", "E", "G", "M"],
