@@ -205,6 +205,12 @@ def classification() -> ConfigDict:
     return config
 
 
+def generative(config: ConfigDict, argument: str) -> None:
+    """M1+M2 with the decoder that the argument names, or AUX (aux-bow, aux-gru); in place."""
+    config.model.system = "aux" if argument.startswith("aux-") else "m1m2"
+    config.model.decoder = argument.removeprefix("aux-")
+
+
 EMBEDDINGS = ("rand", "vectors")
 
 

@@ -41,8 +41,7 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     elif decoder in common.EMBEDDINGS:
         common.embeddings_only(config, decoder, normaliser="words")
     else:
-        config.model.system = "aux" if decoder.startswith("aux-") else "m1m2"
-        config.model.decoder = decoder.removeprefix("aux-")
+        common.generative(config, decoder)
         config.model.auxiliary_hidden = 128
         if config.model.decoder == "bow":
             config.data.targets = ConfigDict({"min_documents": 3, "max_share": 0.3, "cap": 3})

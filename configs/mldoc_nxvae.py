@@ -26,8 +26,7 @@ def get_config(argument: str = "en-de,en,32,bow") -> ConfigDict:
     config.data.language = language
     config.data.n_labels = int(n_labels)
     if system in BETAS:
-        config.model.system = "aux" if system.startswith("aux-") else "m1m2"
-        config.model.decoder = system.removeprefix("aux-")
+        common.generative(config, system)
         config.model.beta = BETAS[system]
     elif system in common.EMBEDDINGS:
         common.embeddings_only(config, system, normaliser="europarl")

@@ -45,6 +45,7 @@ NOTES = {
     **dict.fromkeys(("5", "6", "7", "9", "12"), _SETTINGS),
     "11": "The paper's figures are in millions. M1+M2 is trained layer by layer; a run that does "
     "not tell trained parameters from fixed ones has all of them here.",
+    "13": "The paper calls its spread a variance; its size is that of a standard deviation.",
 }
 
 # -- keys --------------------------------------------------------------------------------------

@@ -20,10 +20,10 @@ from jaxsdgm.experiments.inputs import FEATURES, Inputs, load_inputs, redraw
 from jaxsdgm.experiments.outputs import make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.sweep import compare_points, trials_of, tuned
-from jaxsdgm.experiments.systems import SUPERVISED, TRANSFERRED, build, make_initialise, transfer
+from jaxsdgm.experiments.systems import SUPERVISED, build, make_initialise, transfer
 from jaxsdgm.experiments.vectors import start_from
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.semi import HYPERPARAMETERS, SemiSupervised
+from jaxsdgm.models.semi import HYPERPARAMETERS, TRANSFERRED, SemiSupervised, fixed
 from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.state import TrainState, adam, create_state
@@ -111,8 +111,6 @@ def train_group(
     for (folder, one), result in zip(configs.items(), fits, strict=True):
         if result.ended_well:
             results, figures = summarise(one, inputs[folder], result)
-            trained = {k: v for k, v in result.best.params.items() if k not in fixed(model)}
-            results["trained_parameters"] = setup.parameter_count(trained)
             write_report(folder, results, figures=figures)
             setup.write_results(folder, results)
 
@@ -201,12 +199,6 @@ def segment(config: Config, inputs: Inputs, parallel: Parallel) -> int:
 
 def _bytes(arrays: Mapping[str, np.ndarray]) -> int:
     return sum(x.nbytes for x in arrays.values())
-
-
-def fixed(model: SemiSupervised | Classifier) -> tuple[str, ...]:
-    """The parts of a model that are not trained: what was pretrained, in the layer-wise model."""
-    layer_wise = isinstance(model, SemiSupervised) and model.decoder is None
-    return TRANSFERRED if layer_wise else ()
 
 
 def make_optimizer(config: Config, model: SemiSupervised | Classifier) -> Any:

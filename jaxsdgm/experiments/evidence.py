@@ -22,7 +22,7 @@ from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.outputs import make_elbo, make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.semi import SemiSupervised
+from jaxsdgm.models.semi import SemiSupervised, fixed
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
 
@@ -80,6 +80,7 @@ def summarise(
     tables["neighbours"] = neighbour_table(
         best.params, inputs.pretrained, inputs.tokenizers, inputs.language, inputs.splits["train"]
     )
+    trained = {name: part for name, part in best.params.items() if name not in fixed(plain)}
     metrics = metrics_of(outputs, inputs.splits, names)
     latents = latents_of(outputs["dev"])
     if "proportions" in best.batch_stats:
@@ -112,6 +113,7 @@ def summarise(
         "latents": latents,
         "training": setup.training_summary(result, int(best.step)),
         "parameters": setup.parameter_count(best.params),
+        "trained_parameters": setup.parameter_count(trained),
         "warnings": warnings_of(metrics, latents, elbo),
         "tables": tables,
     }

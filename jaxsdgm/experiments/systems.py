@@ -18,11 +18,9 @@ from jaxsdgm.layers.bert import BertSize
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
-from jaxsdgm.models.semi import SemiSupervised
+from jaxsdgm.models.semi import TRANSFERRED, SemiSupervised
 from jaxsdgm.training.parallel import Parallel
 
-#: subtrees that a pretrained NXVAE hands on
-TRANSFERRED = ("encoder", "posterior")
 SUPERVISED = {"nxvae_z1": "z1", "nxvae_h": "h", "sup_h": "h"}
 GENERATIVE = ("m1m2", "aux")
 SYSTEMS = (*GENERATIVE, *SUPERVISED)

@@ -15,7 +15,7 @@ from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.layers.conditional import CONDITIONING, Joint, JointLatent, LabelledLatent
 from jaxsdgm.layers.encoders import GaussianHead
 from jaxsdgm.layers.linear import Linear
-from jaxsdgm.models.semi import Rows, SemiSupervised
+from jaxsdgm.models.semi import Inferred, SemiSupervised
 
 
 class M1M2(SemiSupervised):
@@ -40,44 +40,32 @@ class M1M2(SemiSupervised):
         if self.decoder and self.decoder_width != self.latent:
             self.to_words = Linear(self.table_width, **self.types)
 
-    def class_scores(
-        self, z1: Array, h: Array, rows: Rows, *, train: bool, groups: int = 1
-    ) -> Array:
+    def class_scores(self, x: Inferred, **mode: Any) -> Array:
         """Logits of q(y | z1) `[b, k]`."""
-        return self.classifier(z1, rows["row"], train=train)
+        return self.classifier(x.z1, x.rows["row"], train=mode["train"])
 
-    def q_z2(self, z1: Array, h: Array, y: Array, rows: Rows, **mode: Any) -> DiagonalGaussian:
-        """q(z2 | z1, y) `[rows, z]`."""
-        return self.z2_posterior(z1, self._label_input(y), rows["mask"], **mode)
+    def q_z2(self, x: Inferred, y: Array, **mode: Any) -> DiagonalGaussian:
+        """q(z2 | z1, y) `[b, z]`."""
+        return self.z2_posterior(x.z1, self._label_input(y), x.rows["mask"], **mode)
 
     def given_label(
-        self,
-        q1: DiagonalGaussian,
-        z1: Array,
-        h: Array,
-        y: Array,
-        rows: Rows,
-        noise: Array | None,
-        *,
-        language: str,
-        train: bool,
-        groups: int = 1,
+        self, x: Inferred, y: Array, noise: Array | None, *, language: str, **mode: Any
     ) -> dict[str, Array]:
         """kl_z2 and kl_z1 (spec §6.2, §6.6); p(z2) = N(0, I) or learned given y.
 
         Where the encoder is frozen kl_z1 is - log p(z1|z2,y) at the sample of z1.
         """
-        mask, mode = rows["mask"], {"train": train, "groups": groups}
+        mask = x.rows["mask"]
         p2 = self.z2_prior(y, mask, **mode) if self.conditioning == "gmix_transadd" else None
-        q2 = self.q_z2(z1, h, y, rows, **mode)
+        q2 = self.q_z2(x, y, **mode)
         z2 = q2.mean if noise is None else q2.sample(noise)
         p1 = self.z1_prior(z2, self._label_input(y), mask, **mode)
-        kl_z1 = dist.kl(q1, p1) if self.decoder else -dist.log_prob(p1, z1)
+        kl_z1 = dist.kl(x.q1, p1) if self.decoder else -dist.log_prob(p1, x.z1)
         return {"kl_z1": kl_z1, "kl_z2": dist.kl(q2, p2)}
 
-    def without_label(self, z1: Array, rows: Rows, *, language: str) -> dict[str, Array]:
+    def without_label(self, x: Inferred, *, language: str) -> dict[str, Array]:
         """- log p(x | z1)."""
-        return self.nll(z1, rows, language=language) if self.decoder else {}
+        return self.nll(x.z1, x.rows, language=language) if self.decoder else {}
 
     def to_table(self, decoded: Array) -> Array:
         """z1, as wide as the word table where a bag of words is decoded."""
@@ -109,41 +97,27 @@ class Auxiliary(SemiSupervised):
         self.decoder_input = Joint(**joint)
         self.to_decoder = Linear(self.decoder_width, **self.types)
 
-    def class_scores(
-        self, z1: Array, h: Array, rows: Rows, *, train: bool, groups: int = 1
-    ) -> Array:
+    def class_scores(self, x: Inferred, **mode: Any) -> Array:
         """Logits of q(y | z1, x) `[b, k]`."""
-        joint = {"z1": z1, "h": h}
-        u = self.classifier_input(joint, rows["mask"], train=train, groups=groups)
-        return self.classifier(u, rows["row"], train=train)
+        u = self.classifier_input({"z1": x.z1, "h": x.h}, x.rows["mask"], **mode)
+        return self.classifier(u, x.rows["row"], train=mode["train"])
 
-    def q_z2(self, z1: Array, h: Array, y: Array, rows: Rows, **mode: Any) -> DiagonalGaussian:
-        """q(z2 | z1, x, y) `[rows, z]`."""
-        return self.z2_posterior({"z1": z1, "y": y, "h": h}, rows["mask"], **mode)
+    def q_z2(self, x: Inferred, y: Array, **mode: Any) -> DiagonalGaussian:
+        """q(z2 | z1, x, y) `[b, z]`."""
+        return self.z2_posterior({"z1": x.z1, "y": y, "h": x.h}, x.rows["mask"], **mode)
 
     def given_label(
-        self,
-        q1: DiagonalGaussian,
-        z1: Array,
-        h: Array,
-        y: Array,
-        rows: Rows,
-        noise: Array | None,
-        *,
-        language: str,
-        train: bool,
-        groups: int = 1,
+        self, x: Inferred, y: Array, noise: Array | None, *, language: str, **mode: Any
     ) -> dict[str, Array]:
         """kl_z2, kl_z1 and - log p(x | z1, z2, y)."""
-        mask, mode = rows["mask"], {"train": train, "groups": groups}
-        q2 = self.q_z2(z1, h, y, rows, **mode)
+        q2 = self.q_z2(x, y, **mode)
         z2 = q2.mean if noise is None else q2.sample(noise)
-        p1 = self.z1_prior({"z2": z2, "y": y}, mask, **mode)
-        decoded = self._decoded(z1, z2, y, mask, **mode)
-        terms = self.nll(decoded, rows, language=language)
-        return {"kl_z1": dist.kl(q1, p1), "kl_z2": dist.kl(q2), **terms}
+        p1 = self.z1_prior({"z2": z2, "y": y}, x.rows["mask"], **mode)
+        decoded = self._decoded(x.z1, z2, y, x.rows["mask"], **mode)
+        terms = self.nll(decoded, x.rows, language=language)
+        return {"kl_z1": dist.kl(x.q1, p1), "kl_z2": dist.kl(q2), **terms}
 
-    def without_label(self, z1: Array, rows: Rows, *, language: str) -> dict[str, Array]:
+    def without_label(self, x: Inferred, *, language: str) -> dict[str, Array]:
         """Nothing: y is in every term."""
         return {}
 

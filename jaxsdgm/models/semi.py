@@ -5,7 +5,7 @@ q(z1 | x) q(y | ..) q(z2 | ..). What stands for the dots is the model's own (mod
 """
 
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -31,7 +31,25 @@ HYPERPARAMETERS = (
 #: of the estimated label proportions: how fast they move, and what a weight is divided by at least
 MOMENTUM, SMALLEST_PROPORTION = 0.02, 0.02
 
+#: the parts that a pretrained NXVAE gives
+TRANSFERRED = ("encoder", "posterior")
+
 Rows = Mapping[str, Array]
+
+
+class Inferred(NamedTuple):
+    """Documents, and what is inferred of them before their label."""
+
+    rows: Rows  # {name: [b, ...]}, mask and row numbers among them
+    h: Array  # [b, d]
+    q1: DiagonalGaussian  # q(z1 | x) [b, z]
+    z1: Array  # a sample or the mean of it
+
+    def repeat(self, k: int) -> "Inferred":
+        """Every document k times: row = document * k + repetition."""
+        times = lambda x: jnp.repeat(x, k, axis=0)
+        rows = {name: times(x) for name, x in self.rows.items()}
+        return Inferred(rows, times(self.h), self.q1.repeat(k), times(self.z1))
 
 
 class SemiSupervised(nn.Module):
@@ -129,38 +147,28 @@ class SemiSupervised(nn.Module):
 
     # -- densities of a model --------------------------------------------------------------------
 
-    def class_scores(
-        self, z1: Array, h: Array, rows: Rows, *, train: bool, groups: int = 1
-    ) -> Array:
+    # `mode` is `train`, and `groups`: as many equal parts of the rows have statistics of their own
+
+    def class_scores(self, x: Inferred, **mode: Any) -> Array:
         """Logits of q(y | ..) `[b, k]`."""
         raise NotImplementedError
 
+    def q_z2(self, x: Inferred, y: Array, **mode: Any) -> DiagonalGaussian:
+        """q(z2 | ..) `[b, z]` for known labels `y [b, k]`."""
+        raise NotImplementedError
+
     def given_label(
-        self,
-        q1: DiagonalGaussian,
-        z1: Array,
-        h: Array,
-        y: Array,
-        rows: Rows,
-        noise: Array | None,
-        *,
-        language: str,
-        train: bool,
-        groups: int = 1,
+        self, x: Inferred, y: Array, noise: Array | None, *, language: str, **mode: Any
     ) -> dict[str, Array]:
-        """The terms that y is in, for known labels `y [rows, k]`: `[rows]` each.
+        """The terms that y is in, `[b]` each, for known labels `y [b, k]`.
 
         kl_z2 = KL(q(z2|..) || p(z2)), kl_z1 = KL(q(z1|x) || p(z1|z2,y)) with one sample of z2, and
         `nll`'s where the label is decoded. `noise=None`: means instead of samples.
         """
         raise NotImplementedError
 
-    def without_label(self, z1: Array, rows: Rows, *, language: str) -> dict[str, Array]:
+    def without_label(self, x: Inferred, *, language: str) -> dict[str, Array]:
         """The terms that y is not in, `[b]` each."""
-        raise NotImplementedError
-
-    def q_z2(self, z1: Array, h: Array, y: Array, rows: Rows, **mode: Any) -> DiagonalGaussian:
-        """q(z2 | ..) `[rows, z]` for known labels."""
         raise NotImplementedError
 
     def imagine(self, z2: Array, y: Array) -> Array:
@@ -182,10 +190,17 @@ class SemiSupervised(nn.Module):
             return self.posterior(h, mask, train=train, groups=groups)
         return self.posterior(h, mask, train=False).detached()
 
-    def log_q_y(self, z1: Array, h: Array, rows: Rows, *, train: bool, groups: int = 1) -> Array:
+    def infer(
+        self, h: Array, rows: Rows, noise: Noise, name: str, *, train: bool, groups: int = 1
+    ) -> Inferred:
+        """z1 of documents: a sample with the noise of that name, in evaluation the mean."""
+        q1 = self.q_z1(h, rows["mask"], train=train, groups=groups)
+        z1 = q1.sample(noise(name, rows["row"], (self.latent,))) if train else q1.mean
+        return Inferred(rows, h, q1, z1)
+
+    def log_q_y(self, x: Inferred, **mode: Any) -> Array:
         """log q(y | ..) `[b, k]`."""
-        logits = self.class_scores(z1, h, rows, train=train, groups=groups)
-        return jax.nn.log_softmax(dist.at_least_float32(logits))
+        return jax.nn.log_softmax(dist.at_least_float32(self.class_scores(x, **mode)))
 
     def log_p_y(self) -> Array:
         """log p(y) `[k]`."""
@@ -216,26 +231,19 @@ class SemiSupervised(nn.Module):
     # -- the bound -------------------------------------------------------------------------------
 
     def over_labels(
-        self,
-        q1: DiagonalGaussian,
-        z1: Array,
-        h: Array,
-        log_q: Array,
-        rows: Rows,
-        noise: Array | None,
-        **mode: Any,
+        self, x: Inferred, log_q: Array, noise: Array | None, **arguments: Any
     ) -> dict[str, Array]:
         """`given_label` in expectation over q(y | ..), `[b]` each.
 
-        Rows are document-major, label-minor (spec §6.3): row = document * k + y. Only what y enters
-        is computed for each label; the encoder is not.
+        Rows are document-major, label-minor (spec §6.3). Only what y enters is computed for each
+        label; the encoder is not.
         """
         b, k = log_q.shape
-        repeat = lambda x: jnp.repeat(x, k, axis=0)
-        y = jnp.tile(jnp.eye(k, dtype=z1.dtype), (b, 1))  # b*k k
-        repeated = {name: repeat(x) for name, x in rows.items()}
-        terms = self.given_label(q1.repeat(k), repeat(z1), repeat(h), y, repeated, noise, **mode)
-        return {name: dist.expectation(log_q, x.reshape(b, k)) for name, x in terms.items()}
+        y = jnp.tile(jnp.eye(k, dtype=x.z1.dtype), (b, 1))  # b*k k
+        terms = self.given_label(x.repeat(k), y, noise, **arguments)
+        return {
+            name: dist.expectation(log_q, values.reshape(b, k)) for name, values in terms.items()
+        }
 
     def objective(
         self,
@@ -282,14 +290,12 @@ class SemiSupervised(nn.Module):
         noise: Noise,
         train: bool,
     ) -> dict[str, Array]:
-        q1 = self.q_z1(h, rows["mask"], train=train)
-        row, shape = rows["row"], (self.latent,)
-        z1 = q1.sample(noise("labelled_z1", row, shape)) if train else q1.mean
-        log_q = self.log_q_y(z1, h, rows, train=train)
-        y = jax.nn.one_hot(rows["labels"], self.n_classes, dtype=z1.dtype)
-        noise_z2 = noise("labelled_z2", row, shape) if train else None
-        terms = self.given_label(q1, z1, h, y, rows, noise_z2, language=language, train=train)
-        terms |= self.without_label(z1, rows, language=language)
+        x = self.infer(h, rows, noise, "labelled_z1", train=train)
+        log_q = self.log_q_y(x, train=train)
+        y = jax.nn.one_hot(rows["labels"], self.n_classes, dtype=x.z1.dtype)
+        noise_z2 = noise("labelled_z2", rows["row"], (self.latent,)) if train else None
+        terms = self.given_label(x, y, noise_z2, language=language, train=train)
+        terms |= self.without_label(x, language=language)
         terms["log_prior_y"] = self.log_p_y()[rows["labels"]]
         terms["cross_entropy"] = -(y * log_q).sum(-1)
         bound = _bound(terms, hyper) - terms["log_prior_y"]
@@ -312,17 +318,16 @@ class SemiSupervised(nn.Module):
         fill = lambda x: jnp.pad(x, ((0, missing), *((0, 0),) * (x.ndim - 1)))
         h, filled = fill(h), {name: fill(x) for name, x in rows.items()}
         mode = {"train": train, "groups": groups}
-        q1 = self.q_z1(h, filled["mask"], **mode)
-        row, shape = filled["row"], (self.n_classes, self.latent)
-        z1 = q1.sample(noise("unlabelled_z1", row, shape[1:])) if train else q1.mean
-        log_q = self.log_q_y(z1, h, filled, **mode)
+        x = self.infer(h, filled, noise, "unlabelled_z1", **mode)
+        log_q = self.log_q_y(x, **mode)
         noise_z2 = None
         if train:
-            noise_z2 = noise("unlabelled_z2", row, shape).reshape(-1, self.latent)
-        terms = self.over_labels(q1, z1, h, log_q, filled, noise_z2, language=language, **mode)
+            noise_z2 = noise("unlabelled_z2", filled["row"], (self.n_classes, self.latent))
+            noise_z2 = noise_z2.reshape(-1, self.latent)
+        terms = self.over_labels(x, log_q, noise_z2, language=language, **mode)
+        terms |= self.without_label(x, language=language)
         terms = {name: values[:b] for name, values in terms.items()}
         log_q = log_q[:b]
-        terms |= self.without_label(z1[:b], rows, language=language)
         terms["kl_y"] = dist.categorical_kl(log_q, self.log_p_y())
         if self.mean_label_kl:
             terms["kl_y"] /= self.n_classes
@@ -351,11 +356,10 @@ class SemiSupervised(nn.Module):
         """log q(y | x) `[b, k]` at the mean of q(z1 | x), with the means of z1 and of z2."""
         rows = whole(rows)
         h = self.encode(rows, language=language, train=False)
-        z1 = self.q_z1(h, rows["mask"], train=False).mean
-        log_q = self.log_q_y(z1, h, rows, train=False)
-        y = jax.nn.one_hot(log_q.argmax(-1), self.n_classes, dtype=z1.dtype)
-        z2 = self.q_z2(z1, h, y, rows, train=False).mean
-        return {"log_q": log_q, "z1": z1, "z2": z2}
+        x = self.infer(h, rows, no_noise, "", train=False)
+        log_q = self.log_q_y(x, train=False)
+        y = jax.nn.one_hot(log_q.argmax(-1), self.n_classes, dtype=x.z1.dtype)
+        return {"log_q": log_q, "z1": x.z1, "z2": self.q_z2(x, y, train=False).mean}
 
     def word_logits(self, decoded: Array, *, language: str) -> Array:
         """Unnormalised log-probabilities of the vocabulary `[b, v]` (bag of words)."""
@@ -366,6 +370,12 @@ class SemiSupervised(nn.Module):
     ) -> tuple[Array, Array]:
         """One step of the GRU decoder: logits `[b, v]` and the new state."""
         return self.decoders[language].step(decoded, token, state, self.table(language))
+
+
+def fixed(model: nn.Module) -> tuple[str, ...]:
+    """The parts of a model that are not trained: what was pretrained, in the layer-wise model."""
+    layer_wise = isinstance(model, SemiSupervised) and model.decoder is None
+    return TRANSFERRED if layer_wise else ()
 
 
 def _bound(terms: Mapping[str, Array], hyper: Mapping[str, Array]) -> Array:

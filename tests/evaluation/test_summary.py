@@ -1,17 +1,13 @@
-"""The comparison's files: numbers, Table 13 beside the paper's, Figure 1."""
+"""The comparison's files: numbers and Figure 1."""
 
 import csv
 import json
-from pathlib import Path
-
-import pytest
 
 from jaxsdgm.evaluation.cells import rows_of
-from jaxsdgm.evaluation.summary import TABLE_13, figure_1, spread, table_13, write_summary
+from jaxsdgm.evaluation.summary import figure_1, write_summary
 from tests.evaluation.fake_run import fake_run
 from tests.evaluation.test_report import Page
 
-SPEC = Path(__file__).resolve().parents[2].parent / "shared" / "spec" / "paper_results.json"
 MBERT = {"name": "mbert", "revision": None, "trainable": True}
 
 
@@ -38,27 +34,6 @@ def test_files_agree(tmp_path):
     assert "half (not finished)" in text.text
     assert all(address.startswith("data:") for address in text.addresses)
     assert (tmp_path / "out" / "figures" / "figure_1.svg").read_bytes() == figure_1(rows_of(runs()))
-
-
-def test_ours_follow_the_papers():
-    table = table_13(rows_of(runs()))
-    assert len(table) == 10 + 1  # five languages, two systems; ours once
-    ours = table[1]
-    assert ours["source"] == "debian, mbert"
-    assert [spread(cell) for cell in ours["cells"]] == ["–", "75.0", "–", "90.0"]
-    assert spread(table[0]["cells"][0]) == "42.2 (4.7)"
-
-
-def test_the_papers_figures_are_those_of_the_record():
-    if not SPEC.is_file():
-        pytest.skip("../shared is absent")
-    records = [r for r in json.loads(SPEC.read_text())["records"] if r["table"] == "13"]
-    table = {(line["language"], line["system"]): line["cells"] for line in table_13([])}
-    assert len(records) == sum(cell is not None for cells in table.values() for cell in cells)
-    for r in records:
-        key = r["language"], r["system"].replace(" (mBERT)", "")
-        value = table[key][TABLE_13.index(r["n_labels"])]
-        assert spread(value) == f"{r['mean']:.1f} ({r['std']:.1f})"
 
 
 def test_no_figure_without_few_labels():

@@ -8,10 +8,10 @@ import numpy as np
 import pytest
 
 from jaxsdgm.experiments.setup import make_objective
-from jaxsdgm.experiments.systems import TRANSFERRED
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder
-from jaxsdgm.models.sdgm import M1M2
-from jaxsdgm.models.semi import HYPERPARAMETERS, MOMENTUM
+from jaxsdgm.layers.softmax import WORDS
+from jaxsdgm.models.sdgm import M1M2, Auxiliary
+from jaxsdgm.models.semi import HYPERPARAMETERS, MOMENTUM, TRANSFERRED
 from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise
 from jaxsdgm.training.state import adam, create_state
 from jaxsdgm.training.step import make_step
@@ -37,10 +37,10 @@ def rows(n, offset, seed):
 BATCH = {"labelled": rows(B_L, 0, 0), "unlabelled": rows(B_U, 1000, 1)}
 
 
-def make(**fields):
+def make(kind=M1M2, **fields):
     encoder = TextEncoder({"en": V}, **ENCODER)
     fields = {"decoder_sizes": {"en": V}, "latent": E, "classifier_hidden": 6, **fields}
-    model = M1M2(encoder, n_classes=K, **fields)
+    model = kind(encoder, n_classes=K, **fields)
     some = {"ids": jnp.ones((2, 2), jnp.int32), "lengths": jnp.full(2, 2)}
     init = lambda key: model.init(key, some, languages=("en",), method="initialise")
     return model, jax.jit(init)(jax.random.key(0))
@@ -75,9 +75,9 @@ def evaluated(model, variables, batch=BATCH):
 
 
 @functools.cache
-def plain():
+def plain(kind=M1M2):
     """The model with no option set, its variables, and `evaluated` of them."""
-    model, variables = make()
+    model, variables = make(kind, **({"hidden": 7} if kind is Auxiliary else {}))
     return model, variables, evaluated(model, variables)
 
 
@@ -104,8 +104,21 @@ def test_no_array_of_documents_by_words_by_vocabulary():
     assert not [shape for shape in found if T in shape and V in shape]
 
 
-def test_fillers_change_nothing():
-    model, variables, (value, _, stats, grads) = plain()
+def test_aux_has_no_array_of_documents_by_labels_by_vocabulary():
+    """It reconstructs under every label: a bag of words is read in chunks of the vocabulary."""
+    words = 2 * WORDS + 9
+    model, variables = make(Auxiliary, hidden=7, decoder_sizes={"en": words})
+    loss = loss_of(model, variables, BATCH)
+    jaxpr = jax.make_jaxpr(jax.value_and_grad(loss, has_aux=True))(variables["params"])
+    found = set(shapes(jaxpr.jaxpr))
+    assert (B_U * K, WORDS) in found  # the walk sees the logits of a chunk
+    assert np.prod(max(found, key=np.prod)) <= B_U * K * WORDS
+    assert not [shape for shape in found if T in shape and WORDS in shape]
+
+
+@pytest.mark.parametrize("kind", [M1M2, Auxiliary])
+def test_fillers_change_nothing(kind):
+    model, variables, (value, _, stats, grads) = plain(kind)
     filled = {}
     for group, part in BATCH.items():
         filler = {**rows(3, 5000, 7), "mask": np.zeros(3, np.float32)}
@@ -149,15 +162,14 @@ def log_softmax(x):
 def densities(model, batch):
     """log q(y | z1) `[b, k]`, word logits `[b, v]` and both KLs `[b, k]`, label after label."""
     h = model.encode(batch, language="en", train=False)
-    q1 = model.q_z1(h, batch["mask"], train=False)
+    x = model.infer(h, batch, no_noise, "", train=False)
     kls = []
     for y in range(K):
         label = jnp.zeros((len(h), K)).at[:, y].set(1)
-        call = {"language": "en", "train": False}
-        terms = model.given_label(q1, q1.mean, h, label, batch, None, **call)
+        terms = model.given_label(x, label, None, language="en", train=False)
         kls.append(terms["kl_z1"] + terms["kl_z2"])
-    log_q = model.log_q_y(q1.mean, h, batch, train=False)
-    return log_q, model.word_logits(q1.mean, language="en"), jnp.stack(kls, 1)
+    log_q = model.log_q_y(x, train=False)
+    return log_q, model.word_logits(x.z1, language="en"), jnp.stack(kls, 1)
 
 
 @pytest.mark.parametrize("group", BATCH)
@@ -205,9 +217,8 @@ def q_of(model, variables):
         rows = {name: np.concatenate([BATCH[g][name] for g in BATCH]) for name in names}
         h = model.encode(rows, language="en", train=True)[B_L:]
         rows = BATCH["unlabelled"]
-        q1 = model.q_z1(h, rows["mask"], train=True)
-        noise = normal_noise(jax.random.key(1))("unlabelled_z1", rows["row"], (E,))
-        return model.log_q_y(q1.sample(noise), h, rows, train=True)
+        noise = normal_noise(jax.random.key(1))
+        return model.log_q_y(model.infer(h, rows, noise, "unlabelled_z1", train=True), train=True)
 
     options = {"rngs": {"dropout": jax.random.key(2)}, "mutable": ["batch_stats"]}
     return np.exp(jax.jit(lambda: model.apply(variables, method=log_q, **options)[0])())
