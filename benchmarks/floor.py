@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.steps import DISCRIMINATOR, GRU, corpus, vocabularies
 from jaxsdgm.experiments.setup import DTYPES, parameter_count
-from jaxsdgm.layers.lstm import CHUNK
+from jaxsdgm.layers.lstm import CHUNKS
 
 REPEATS = 5
 ROWS = 16_384  # of the largest product
@@ -98,7 +98,11 @@ def product_rate(args: argparse.Namespace) -> float:
     if args.task == "mbert":
         shapes = [(tokens, args.embedding, h), (tokens, h, args.embedding)]
     else:
-        shapes = [(tokens, 2 * h, 4 * h), (CHUNK * documents, 2 * h, 4 * h), (documents, h, 4 * h)]
+        shapes = [
+            (tokens, 2 * h, 4 * h),
+            (CHUNKS[0] * documents, 2 * h, 4 * h),
+            (documents, h, 4 * h),
+        ]
     multiply, rates = jax.jit(jnp.matmul), []
     for rows, inner, columns in shapes:
         a = jnp.ones((rows, inner), DTYPES[args.dtype])

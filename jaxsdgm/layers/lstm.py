@@ -15,8 +15,8 @@ from jax.experimental import rnn
 
 from jaxsdgm.distributions import at_least_float32
 
-#: steps whose input projections are one matrix product, and whose gates exist at a time
-CHUNK = 8
+#: how many steps may be a chunk: their input projections are one product, their gates exist at once
+CHUNKS = (8, 7, 6, 5)
 #: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
 PACKS = 5
 #: bytes of gates, of a layer one way, that are kept for the backward pass; more are made again
@@ -65,7 +65,7 @@ def _forward(
 ) -> Any:
     (t, b), h = x.shape[:2], len(kernel_hidden)
     chunks = _chunks(x)
-    n = len(chunks)
+    n, k = chunks.shape[:2]
     keeps = x.dtype.itemsize * t * b * 4 * h <= KEPT
     steps = {size: partial(_chunk, size, keeps) for size in _sizes(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths, backwards
@@ -73,13 +73,13 @@ def _forward(
     def body(i: Array, carry: tuple[State, list[Array]]) -> tuple[State, list[Array]]:
         state, kept = carry
         j = jnp.where(backwards, n - 1 - i, i)
-        step = _switch(steps, lengths, CHUNK * j)
-        new, every = step(chunks[j], state, CHUNK * j, *parameters)
+        step = _switch(steps, lengths, k * j)
+        new, every = step(chunks[j], state, k * j, *parameters)
         every = every if keeps else [*every, state[1]]
         return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
 
     zero = jnp.zeros((b, h), x.dtype)
-    shapes = [(CHUNK, b, h), (CHUNK, b, h), (CHUNK, b, 4 * h)] if keeps else [(CHUNK, b, h), (b, h)]
+    shapes = [(k, b, h), (k, b, h), (k, b, 4 * h)] if keeps else [(k, b, h), (b, h)]
     kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
     (last, _), kept = jax.lax.fori_loop(0, n, body, ((zero, zero), kept))
     return (_joined(kept[0], t), last), (x, *parameters, kept)
@@ -97,13 +97,13 @@ def _chunk(
     lengths: Array,
     backwards: Array,
 ) -> tuple[State, list[Array]]:
-    """CHUNK steps of the first `size` rows: the new state, and of each h, perhaps c and gates.
+    """A chunk of steps of the first `size` rows: the new state, and of each h, perhaps c and gates.
 
     h and c are 0 where a row has no token.
     """
-    b = x.shape[1]
+    k, b = x.shape[:2]
     gates = _in_order(x[:, :size] @ kernel_in + bias, backwards)
-    keep = _in_order(_kept(start, lengths[:size]), backwards)
+    keep = _in_order(_kept(start, k, lengths[:size]), backwards)
 
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
         gate, keep = inputs
@@ -122,7 +122,7 @@ def _chunk(
 def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
     x, kernel_in, kernel_hidden, bias, lengths, backwards, (hs, *kept) = residuals
     (t, b), d_outputs, chunks = x.shape[:2], _chunks(gradients[0]), _chunks(x)
-    n = len(chunks)
+    n, k = chunks.shape[:2]
     steps = {size: partial(_chunk_backward, size) for size in _sizes(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths, backwards
 
@@ -134,8 +134,8 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
             cells = _before(kept[0], j, backwards), kept[0][j], kept[1][j]
         else:
             cells = (kept[0][j][None],)
-        step = _switch(steps, lengths, CHUNK * j)
-        new, d_state, more = step(values, cells, d_state, CHUNK * j, *parameters)
+        step = _switch(steps, lengths, k * j)
+        new, d_state, more = step(values, cells, d_state, k * j, *parameters)
         return d_state, jax.tree.map(jnp.add, d_parameters, more), d_x.at[j].set(new)
 
     d_state = gradients[1], jnp.zeros_like(gradients[1])
@@ -161,8 +161,8 @@ def _chunk_backward(
 
     `cells` are c before each step, after it and the gates, or else c before the first step.
     """
-    b, keep = values[0].shape[1], _kept(start, lengths[:size])
-    x, h0, d_h = (value[:, :size] for value in values)
+    (k, b), (x, h0, d_h) = values[0].shape[:2], (value[:, :size] for value in values)
+    keep = _kept(start, k, lengths[:size])
     c0, *kept = (value[:, :size] for value in cells)
     if kept:
         c, (i, f, g, o) = kept[0], jnp.split(kept[1], 4, axis=-1)
@@ -195,7 +195,7 @@ def _chunk_backward(
 def _cells(
     first: Array, i: Array, f: Array, g: Array, keep: Array, backwards: Array
 ) -> tuple[Array, Array]:
-    """c before and after each step of a chunk `[CHUNK, b, h]`, from the first one and the gates."""
+    """c before and after each step of a chunk `[k, b, h]`, from the first one and the gates."""
 
     def step(c: Array, inputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
         i, f, g, keep = inputs
@@ -244,10 +244,11 @@ def _activated(gates: Array) -> tuple[Array, Array, Array, Array]:
 
 
 def _chunks(x: Array) -> Array:
-    """`[t, ...]` as `[t / CHUNK, CHUNK, ...]`, filled up with zeros."""
-    n = -(-len(x) // CHUNK)
-    x = jnp.pad(x, [(0, n * CHUNK - len(x))] + [(0, 0)] * (x.ndim - 1))
-    return x.reshape(n, CHUNK, *x.shape[1:])
+    """`[t, ...]` as `[n, k, ...]`, filled up with as few zeros as any k of CHUNKS allows."""
+    k = min(CHUNKS, key=lambda k: -len(x) % k)
+    n = -(-len(x) // k)
+    x = jnp.pad(x, [(0, n * k - len(x))] + [(0, 0)] * (x.ndim - 1))
+    return x.reshape(n, k, *x.shape[1:])
 
 
 def _joined(chunks: Array, t: int) -> Array:
@@ -259,13 +260,13 @@ def _in_order(x: Array, backwards: Array) -> Array:
     return jnp.where(backwards, x[::-1], x)
 
 
-def _kept(start: Array, lengths: Array) -> Array:
-    """Whether there is a token in each step of the chunk from `start`, `[CHUNK, b, 1]`."""
-    return (start + jnp.arange(CHUNK))[:, None, None] < lengths[:, None]
+def _kept(start: Array, k: int, lengths: Array) -> Array:
+    """Whether there is a token in each of k steps from `start`, `[k, b, 1]`."""
+    return (start + jnp.arange(k))[:, None, None] < lengths[:, None]
 
 
 def _before(states: Array, j: Array, backwards: Array) -> Array:
-    """The states `[CHUNK, b, h]` that the steps of chunk j started from."""
+    """The states `[k, b, h]` that the steps of chunk j started from."""
     n = len(states)
     k = jnp.where(backwards, j + 1, j - 1)
     near = states[jnp.clip(k, 0, n - 1), jnp.where(backwards, 0, -1)]
