@@ -9,6 +9,7 @@ from dataclasses import dataclass
 import numpy as np
 
 PAD, UNK = 0, 1
+BLOCK = 4096  # documents at a time
 
 
 @dataclass(frozen=True)
@@ -30,24 +31,45 @@ class TargetWords:
         """Documents `[n, t]` of the tokenizer as targets `[n, t']`, other words left out."""
         index = np.zeros(max(int(self.ids.max()), int(documents.max())) + 1, np.int32)
         index[self.ids] = np.arange(self.size)
-        rows = [_capped(row[row != PAD], self.cap) for row in index[documents]]
-        width = max(1, *map(len, rows))
-        return np.array([np.pad(row, (0, width - len(row))) for row in rows], np.int32)
-
-
-def _capped(row: np.ndarray, cap: int) -> np.ndarray:
-    """`row` sorted, with at most `cap` of each value; 0: as it is."""
-    if not cap:
-        return row
-    values, counts = np.unique(row, return_counts=True)
-    return np.repeat(values, np.minimum(counts, cap))
+        blocks = [_kept(index[block], self.cap) for block in _blocks(documents)]
+        found = np.full((len(documents), max(block.shape[1] for block in blocks)), PAD, np.int32)
+        for rows, block in zip(_blocks(found), blocks, strict=True):
+            rows[:, : block.shape[1]] = block
+        return found
 
 
 def choose_targets(
     documents: np.ndarray, *, min_documents: int, max_share: float, cap: int
 ) -> TargetWords:
     """The words in at least `min_documents` and at most a `max_share` of the documents `[n, t]`."""
-    counts = np.bincount(np.concatenate([np.unique(row) for row in documents]))
+    counts = np.zeros(int(documents.max()) + 1, np.int64)
+    for block in _blocks(documents):
+        ordered = np.sort(block, axis=1)
+        counts += np.bincount(ordered[_repetition(ordered) == 0], minlength=len(counts))
     kept = (counts >= min_documents) & (counts <= max_share * len(documents))
     kept[[PAD, UNK]] = False
     return TargetWords(np.concatenate([[PAD], np.flatnonzero(kept)]).astype(np.int32), cap)
+
+
+def _blocks(documents: np.ndarray) -> list[np.ndarray]:
+    """Views of some documents each: what is made of a million at once would not fit."""
+    return [documents[i : i + BLOCK] for i in range(0, len(documents), BLOCK)]
+
+
+def _kept(rows: np.ndarray, cap: int) -> np.ndarray:
+    """Rows without PAD in between; with a cap sorted, and each value at most so often."""
+    if cap:
+        rows = np.sort(rows, axis=1)
+    keep = rows != PAD
+    if cap:
+        keep &= _repetition(rows) < cap
+    width = max(1, keep.sum(1).max())
+    first = np.argsort(~keep, axis=1, kind="stable")[:, :width]
+    return np.where(np.take_along_axis(keep, first, 1), np.take_along_axis(rows, first, 1), PAD)
+
+
+def _repetition(ordered: np.ndarray) -> np.ndarray:
+    """How many equal values stand before each one of sorted rows."""
+    place = np.arange(ordered.shape[1])
+    new = np.pad(ordered[:, 1:] != ordered[:, :-1], ((0, 0), (1, 0)), constant_values=True)
+    return place - np.maximum.accumulate(np.where(new, place, 0), axis=1)
