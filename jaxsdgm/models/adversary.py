@@ -1,4 +1,4 @@
-"""The discriminator that tells languages apart from h, and the encoder that deceives it (spec §4.2)."""
+"""A discriminator that tells languages apart from h, which the encoder deceives (spec §4.2)."""
 
 from typing import Any
 

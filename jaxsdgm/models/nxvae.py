@@ -22,7 +22,8 @@ from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, wh
 class NXVAE(nn.Module):
     """p(x | z) p(z) with q(z | x) on a shared BiLSTM; `vocab_sizes` names the languages in order.
 
-    `adversary` is one of `ADVERSARIES`. `sample=False` decodes the mean of q, a deterministic autoencoder.
+    `adversary` is one of `ADVERSARIES`. `sample=False` decodes the mean of q, a deterministic
+    autoencoder.
     """
 
     vocab_sizes: Mapping[str, int]
