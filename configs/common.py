@@ -115,6 +115,23 @@ def classification() -> ConfigDict:
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 
+    # What keeps its first values: "" (nothing), encoder (with the posterior of z1), or embeddings
+    # (all word tables of a BiLSTM and of decoders).
+    config.frozen = ""
+
+    # Zero-shot (spec §9): a second language, on which the run is tested but not chosen; what stands
+    # in data and model is then the source's.
+    config.target = ConfigDict()
+    # "": there is none.
+    config.target.language = ""
+    # Labelled documents of the target, if any, and the beta of their cross-entropy.
+    config.target.n_labels, config.target.beta = 0, 0.0
+    # As config.model's; 0 leaves the documents out.
+    config.target.labelled_weight, config.target.unlabelled_weight = 0.0, 1.0
+    # Discriminator of the languages: none, separate or reference, as in pretraining.
+    config.target.adversary = "none"
+    config.target.discriminator_hidden = 1024
+
     config.encoder = ConfigDict()
     # A BERT-like checkpoint (folder or hub name); "": a BiLSTM of the sizes in config.model.
     config.encoder.checkpoint = ""
@@ -188,8 +205,9 @@ def classification() -> ConfigDict:
     config.model.reconstruction_weight = 1.0
     # Weight of the features' reconstruction beside that of the words (frozen encoders); 0: none.
     config.model.feature_weight = 0.0
-    # Weight of the bound of the labelled documents (not of their cross-entropy).
-    config.model.labelled_weight = 1.0
+    # Weight of the bound of the labelled documents (not of their cross-entropy), and of the
+    # unlabelled ones, which 0 leaves out.
+    config.model.labelled_weight, config.model.unlabelled_weight = 1.0, 1.0
     # Dropout of the document vector h.
     config.model.feature_dropout = 0.0
     # p(y): uniform, labelled (proportions of the labelled documents), or estimated: uniform, and

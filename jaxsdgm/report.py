@@ -16,7 +16,7 @@ from pathlib import Path
 from absl import app, flags
 
 from jaxsdgm.errors import UserError
-from jaxsdgm.evaluation.cells import read_runs
+from jaxsdgm.evaluation.cells import CLASSIFIED, read_runs
 from jaxsdgm.evaluation.paper_tables import write_tables
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.summary import write_summary
@@ -29,8 +29,9 @@ _TABLES = flags.DEFINE_bool("tables", False, "The words of one run as tables.")
 def compare(folders: Sequence[str], out: Path) -> str:
     """Writes the comparison and the paper's tables; returns what to say."""
     found, passed = read_runs(folders, pretraining=True)
-    runs = [run for run in found if run["kind"] == "classify"]
-    tables = write_tables(out, found)
+    runs = [run for run in found if run["kind"] in CLASSIFIED]
+    # the paper has no table of zero-shot runs
+    tables = write_tables(out, [run for run in found if run["kind"] != "zero_shot"])
     page = write_summary(out, runs, passed=passed, tables=tables.name)
     if passed:
         print(f"passed over: {'; '.join(passed)}", file=sys.stderr)

@@ -70,34 +70,40 @@ class SemiSupervisedPlan:
     further_share: float = 0.0
     seed: int = 0
     multiple: int = 1  # widths are multiples of this: the number of devices
+    epoch: int = 0  # steps that share a pass over the unlabelled; 0: those of one over the labelled
 
     @property
-    def groups(self) -> tuple[str, ...]:
-        """The groups of rows that a step has."""
+    def groups(self) -> dict[str, int]:
+        """The groups of rows that a step has, and how many documents they are taken from."""
         others = len(self.unlabelled) + len(self.further)
-        return ("labelled", "unlabelled") if others else ("labelled",)
+        sizes = {"labelled": len(self.labelled), "unlabelled": others}
+        return {group: size for group, size in sizes.items() if size}
 
     @property
     def steps_per_epoch(self) -> int:
-        return -(-len(self.labelled) // self.batch_size)
+        return self.epoch or -(-len(self.labelled) // self.batch_size)
 
     def __call__(self, start: int, count: int) -> Plan:
         """The plan of the steps [start, start + count)."""
-        steps = range(start, start + count)
-        per_epoch = self.steps_per_epoch
-        epochs: dict[int, list[np.ndarray]] = {}
-        for epoch in {step // per_epoch for step in steps}:
-            rng = np.random.default_rng([self.seed, 0, epoch])
-            epochs[epoch] = stratified_epoch(self.labels, self.batch_size, rng)
-        batches = [self.labelled[epochs[s // per_epoch][s % per_epoch]] for s in steps]
-        width = _up(max(len(b) for epoch in epochs.values() for b in epoch), self.multiple)
-        plan = {"labelled": _rows("labelled", batches, width)}
+        steps, plan = range(start, start + count), {}
+        if "labelled" in self.groups:
+            plan["labelled"] = self._labelled_rows(steps)
         if "unlabelled" in self.groups:
-            n = len(self.unlabelled) + len(self.further)
+            n, per_epoch = len(self.unlabelled) + len(self.further), self.steps_per_epoch
             width = self.unlabelled_size or n // per_epoch + n % per_epoch
             batches = self._unlabelled_batches(steps)
             plan["unlabelled"] = _rows("unlabelled", batches, _up(width, self.multiple))
         return plan
+
+    def _labelled_rows(self, steps: range) -> dict[str, np.ndarray]:
+        per_pass = -(-len(self.labelled) // self.batch_size)
+        passes: dict[int, list[np.ndarray]] = {}
+        for number in {step // per_pass for step in steps}:
+            rng = np.random.default_rng([self.seed, 0, number])
+            passes[number] = stratified_epoch(self.labels, self.batch_size, rng)
+        batches = [self.labelled[passes[s // per_pass][s % per_pass]] for s in steps]
+        width = _up(max(len(b) for one in passes.values() for b in one), self.multiple)
+        return _rows("labelled", batches, width)
 
     def _unlabelled_batches(self, steps: range) -> list[np.ndarray]:
         if not self.unlabelled_size:
@@ -109,6 +115,38 @@ class SemiSupervisedPlan:
         near = _Shuffled(self.unlabelled, self.seed, 1).take(steps, self.unlabelled_size - n)
         further = _Shuffled(self.further, self.seed, 2).take(steps, n)
         return list(np.concatenate([near, further], axis=1))
+
+
+@dataclass(frozen=True)
+class TwoLanguagePlan:
+    """The batches of a source and a target language in one step; epochs are the source's.
+
+    Groups are "source_labelled" and so on; parts without documents have none.
+    """
+
+    source: SemiSupervisedPlan
+    target: SemiSupervisedPlan
+
+    @property
+    def groups(self) -> dict[str, int]:
+        """The groups of rows that a step has, and how many documents they are taken from."""
+        return {f"{name}_{k}": n for name, plan in self._parts for k, n in plan.groups.items()}
+
+    @property
+    def steps_per_epoch(self) -> int:
+        return self.source.steps_per_epoch
+
+    @property
+    def _parts(self) -> tuple[tuple[str, SemiSupervisedPlan], ...]:
+        return ("source", self.source), ("target", self.target)
+
+    def __call__(self, start: int, count: int) -> Plan:
+        """The plan of the steps [start, start + count)."""
+        return {
+            f"{name}_{group}": rows
+            for name, plan in self._parts
+            for group, rows in plan(start, count).items()
+        }
 
 
 class _Shuffled:

@@ -24,6 +24,7 @@ GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
 SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
 OWN_ENCODERS = ("BiLSTM", "NXVAE", NOTHING)  # all others are checkpoints of transformers
+CLASSIFIED = ("classify", "zero_shot")  # kinds of results; a zero-shot run's language is a pair
 FOREIGN = "not results of this library"
 #: fields of a config that may differ between the runs of one cell
 FREE = frozenset(
@@ -86,7 +87,7 @@ def read_runs(
         try:
             results = json.loads(path.read_text(encoding="utf-8"))
             kind = results.get("kind")
-            if kind == "classify" or (pretraining and kind == "pretrain"):
+            if kind in CLASSIFIED or (pretraining and kind == "pretrain"):
                 _check(results)
                 runs.append(results)
             elif kind not in ("trials", "stages"):  # whose runs are found in their sub-folders
@@ -116,7 +117,7 @@ def _check(results: Mapping[str, Any]) -> None:
     """A KeyError or another where something is missing that tables need."""
     pair_of(results)
     results["config"]["data"]["source"]
-    if results["kind"] == "classify":
+    if results["kind"] in CLASSIFIED:
         cell_of(results)
 
 

@@ -1,6 +1,6 @@
 """Document classification from a few labels: M1+M2 and its supervised twins (spec §5, §6, §8)."""
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -8,22 +8,28 @@ from typing import Any
 
 import numpy as np
 
-from jaxsdgm.data.batches import SemiSupervisedPlan
+from jaxsdgm.data.batches import SemiSupervisedPlan, TwoLanguagePlan
 from jaxsdgm.data.documents import Corpus
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.summary import write_summary
 from jaxsdgm.experiments import baselines, setup
-from jaxsdgm.experiments.evidence import make_summarise
-from jaxsdgm.experiments.inputs import FEATURES, Inputs, load_inputs, redraw
+from jaxsdgm.experiments.inputs import FEATURES, Inputs, redraw
 from jaxsdgm.experiments.outputs import make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.sweep import compare_points, trials_of, tuned
-from jaxsdgm.experiments.systems import SUPERVISED, build, make_initialise, transfer
+from jaxsdgm.experiments.systems import (
+    SUPERVISED,
+    build,
+    make_initialise,
+    targets_of,
+    transfer,
+)
 from jaxsdgm.experiments.vectors import start_from
+from jaxsdgm.experiments.zero_shot import load_languages, make_summarise, objective_of
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.semi import HYPERPARAMETERS, TRANSFERRED, SemiSupervised, fixed
+from jaxsdgm.models.semi import HYPERPARAMETERS, TRANSFERRED, SemiSupervised
 from jaxsdgm.training.loop import Schedule, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.state import TrainState, adam, create_state
@@ -53,13 +59,13 @@ def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> l
     Those of a run that could not go on are empty.
     """
     one = next(iter(configs.values()))
-    if one.model.system in baselines.BASELINES:
+    if one.model.system in baselines.BASELINES and not one.target.language:
         return [baselines.run(c, folder, corpus=corpus) for folder, c in configs.items()]
     for folder, c in configs.items():
         setup.start_workdir(c, folder)
     todo = {folder: c for folder, c in configs.items() if not setup.finished(folder)}
     if todo:
-        base, parallel = load_inputs(one, corpus), Parallel(one.parallel)
+        base, parallel = load_languages(one, corpus), Parallel(one.parallel)
         for model, group in by_model(todo, base, parallel):
             train_group(model, {folder: todo[folder] for folder in group}, group, parallel)
     return [setup.finished(folder) or {} for folder in configs]
@@ -107,7 +113,7 @@ def train_group(
         tensorboard=config.tensorboard,
         profile=config.profile,
     )
-    summarise = make_summarise(model, first.language, parallel)
+    summarise = make_summarise(model, first, parallel)
     for (folder, one), result in zip(configs.items(), fits, strict=True):
         if result.ended_well:
             results, figures = summarise(one, inputs[folder], result)
@@ -118,32 +124,77 @@ def train_group(
 # -- training ----------------------------------------------------------------------------------
 
 
-def label_weight(config: Config, n_labelled: int, n_unlabelled: int) -> float:
+def label_weight(rule: str, beta: float, n_labelled: int, n_unlabelled: int) -> float:
     """alpha = beta (Nl + Nu) / Nl, or beta itself (spec §6.4)."""
-    if config.model.alpha_rule == "scaled":
-        return config.model.beta * (n_labelled + n_unlabelled) / n_labelled
-    if config.model.alpha_rule == "plain":
-        return config.model.beta
-    raise UserError(f"config.model.alpha_rule is {config.model.alpha_rule!r}; use scaled or plain")
+    if rule == "scaled":
+        return beta * (n_labelled + n_unlabelled) / n_labelled
+    if rule == "plain":
+        return beta
+    raise UserError(f"config.model.alpha_rule is {rule!r}; use scaled or plain")
 
 
-def make_plan(config: Config, inputs: Inputs, multiple: int) -> SemiSupervisedPlan:
+def make_hyper(config: Config, plan: SemiSupervisedPlan | TwoLanguagePlan) -> dict[str, float]:
+    """The numbers in a run's loss and optimiser; Nu is of all unlabelled documents of its steps."""
+    groups, rule = plan.groups, config.model.alpha_rule
+    others = sum(n for group, n in groups.items() if group.endswith("unlabelled"))
+    hyper = {name: config.model[name] for name in HYPERPARAMETERS if name != "alpha"}
+    hyper["learning_rate"] = config.learning_rate
+    if isinstance(plan, SemiSupervisedPlan):
+        return {**hyper, "alpha": label_weight(rule, config.model.beta, groups["labelled"], others)}
+    n, m = groups["source_labelled"], groups.get("target_labelled", 0)
+    hyper["alpha"] = label_weight(rule, config.model.beta, n, others)
+    hyper["target_alpha"] = label_weight(rule, config.target.beta, m, others) if m else 0.0
+    hyper["target_labelled_weight"] = config.target.labelled_weight
+    hyper["target_unlabelled_weight"] = config.target.unlabelled_weight
+    return hyper
+
+
+def make_plan(
+    config: Config, inputs: Inputs, multiple: int
+) -> SemiSupervisedPlan | TwoLanguagePlan:
     """Which documents are in which step."""
-    labelled, unlabelled = np.array(inputs.subset.indices), inputs.unlabelled
-    if config.model.system in SUPERVISED:
+    weight = config.model.unlabelled_weight
+    size = config.data.batch_size or len(inputs.subset.indices)
+    source = language_plan(config, inputs, multiple, weight=weight, batch_size=size)
+    if not inputs.target:
+        return source
+    epoch, weight = source.steps_per_epoch, config.target.unlabelled_weight
+    fields = {"batch_size": -(-len(inputs.target.subset.indices) // epoch), "epoch": epoch}
+    target = language_plan(config, inputs.target, multiple, weight=weight, **fields)
+    return TwoLanguagePlan(source, target)
+
+
+def language_plan(
+    config: Config, inputs: Inputs, multiple: int, *, weight: float, **fields: int
+) -> SemiSupervisedPlan:
+    """The batches of one language; `weight` is that of its unlabelled documents."""
+    labelled, unlabelled = np.array(inputs.subset.indices, int), inputs.unlabelled
+    if config.model.system in SUPERVISED or not weight:
         unlabelled = unlabelled[:0]
     of_training_file = unlabelled < len(inputs.corpus.splits["train"])
     return SemiSupervisedPlan(
         labelled,
         inputs.splits["train"]["labels"][labelled],
         unlabelled[of_training_file],
-        batch_size=config.data.batch_size or len(labelled),
         unlabelled_size=config.data.unlabelled_size,
         further=unlabelled[~of_training_file],
         further_share=config.data.further_share,
         seed=config.seed,
         multiple=multiple,
+        **fields,
     )
+
+
+def documents_of(inputs: Inputs, groups: Iterable[str]) -> dict[str, dict[str, np.ndarray]]:
+    """The training documents that each group of rows is taken from."""
+    target = inputs.target or inputs
+    of = lambda group: target if group.startswith("target_") else inputs
+    return {group: of(group).splits["train"] for group in groups}
+
+
+def phase_of(inputs: Inputs) -> str:
+    """The name of a step's data: its language, or both."""
+    return "-".join(inputs.of_languages)
 
 
 def eval_every(config: Config, inputs: Inputs) -> int:
@@ -155,7 +206,7 @@ def make_task(
     config: Config, model: SemiSupervised | Classifier, inputs: Inputs, parallel: Parallel
 ) -> Task:
     """The scan, the data and the evaluation of the runs of one model."""
-    objective = setup.make_objective(model)
+    objective = setup.make_objective(model, objective_of(inputs))
     step = make_step(
         objective,
         make_optimizer(config, model),
@@ -164,7 +215,8 @@ def make_task(
     )
     groups = make_plan(config, inputs, 1).groups
     stream = streamed(config, inputs)
-    data = {inputs.language: dict.fromkeys(groups, {} if stream else inputs.splits["train"])}
+    documents = dict.fromkeys(groups, {}) if stream else documents_of(inputs, groups)
+    data = {phase_of(inputs): documents}
     evaluate, compile_evaluation = make_evaluate(model, inputs, parallel)
     return Task(
         config.name,
@@ -186,15 +238,17 @@ SEGMENT = 2**26
 
 def streamed(config: Config, inputs: Inputs) -> bool:
     """Whether the training documents stay on the host, and only those of the next steps move."""
-    return _bytes(inputs.splits["train"]) > config.data.resident_gib * 2**30
+    total = sum(_bytes(one.splits["train"]) for one in inputs.of_languages.values())
+    return total > config.data.resident_gib * 2**30
 
 
 def segment(config: Config, inputs: Inputs, parallel: Parallel) -> int:
     """Steps whose documents are SEGMENT bytes."""
-    train = inputs.splits["train"]
-    rows = make_plan(config, inputs, len(parallel.devices))(0, 1).values()
-    width = sum(group["index"].shape[1] for group in rows)
-    return max(1, SEGMENT * len(train["labels"]) // (width * _bytes(train)))
+    plan = make_plan(config, inputs, len(parallel.devices))(0, 1)
+    documents = documents_of(inputs, plan)
+    of_one = {group: _bytes(x) / len(x["labels"]) for group, x in documents.items()}
+    step = sum(rows["index"].shape[1] * of_one[group] for group, rows in plan.items())
+    return max(1, int(SEGMENT / step))
 
 
 def _bytes(arrays: Mapping[str, np.ndarray]) -> int:
@@ -202,13 +256,14 @@ def _bytes(arrays: Mapping[str, np.ndarray]) -> int:
 
 
 def make_optimizer(config: Config, model: SemiSupervised | Classifier) -> Any:
-    """Adam; what was pretrained moves slower, or not at all in the layer-wise model."""
-    slower = config.encoder_rate != 1 and not fixed(model)
-    return adam(
-        frozen=fixed(model),
-        scales=dict.fromkeys(TRANSFERRED, config.encoder_rate) if slower else None,
-        weight_decay=config.weight_decay,
-    )
+    """Adam; what was pretrained may move slower, and parts of the model not at all."""
+    scales: dict[str, float] = {}
+    if config.encoder_rate != 1:
+        scales.update(dict.fromkeys(TRANSFERRED, config.encoder_rate))
+    if config.target.adversary == "reference":
+        scales["lstm"] = 2.0  # two of the paper's optimisers, with the same gradient (spec §9)
+    frozen = setup.frozen_parts(config, model)
+    return adam(frozen=frozen, scales=scales, weight_decay=config.weight_decay)
 
 
 def make_trial(
@@ -221,16 +276,12 @@ def make_trial(
 ) -> Trial:
     """What is a run's own: its first state, its batches and its workdir."""
     plan = make_plan(config, inputs, len(parallel.devices))
-    hyper = {
-        "learning_rate": config.learning_rate,
-        "alpha": label_weight(config, len(plan.labelled), len(inputs.unlabelled)),
-        **{name: config.model[name] for name in HYPERPARAMETERS if name != "alpha"},
-    }
+    hyper = make_hyper(config, plan)
 
     def make() -> TrainState:
         variables = initialise(config.seed)
         if inputs.pretrained:
-            variables = transfer(variables, inputs.pretrained, inputs.targets)
+            variables = transfer(variables, inputs.pretrained, targets_of(inputs))
         if inputs.vectors:
             variables = start_from(variables, inputs.language, inputs.vectors)
         optimizer = make_optimizer(config, model)
@@ -240,13 +291,14 @@ def make_trial(
     about["tokenizers"] = {lang: t.digest for lang, t in inputs.tokenizers.items()}
     about["label_names"] = list(inputs.corpus.label_names)
     about["transformer"] = asdict(inputs.transformer) if inputs.transformer else None
-    documents = inputs.splits["train"] if streamed(config, inputs) else {}
+    documents = documents_of(inputs, plan.groups) if streamed(config, inputs) else {}
 
     def batches(start: int, count: int) -> Any:
         groups = plan(start, count)
-        for rows in groups.values():
-            rows.update({name: x[rows["index"]] for name, x in documents.items()})
-        return {inputs.language: groups}
+        for group, arrays in documents.items():
+            rows = groups[group]
+            rows.update({name: x[rows["index"]] for name, x in arrays.items()})
+        return {phase_of(inputs): groups}
 
     return Trial(make, batches, workdir, about)
 

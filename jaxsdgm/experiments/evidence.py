@@ -22,7 +22,7 @@ from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.outputs import make_elbo, make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.semi import SemiSupervised, fixed
+from jaxsdgm.models.semi import SemiSupervised
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
 
@@ -80,7 +80,6 @@ def summarise(
     tables["neighbours"] = neighbour_table(
         best.params, inputs.pretrained, inputs.tokenizers, inputs.language, inputs.splits["train"]
     )
-    trained = {name: part for name, part in best.params.items() if name not in fixed(plain)}
     metrics = metrics_of(outputs, inputs.splits, names)
     latents = latents_of(outputs["dev"])
     if "proportions" in best.batch_stats:
@@ -113,7 +112,9 @@ def summarise(
         "latents": latents,
         "training": setup.training_summary(result, int(best.step)),
         "parameters": setup.parameter_count(best.params),
-        "trained_parameters": setup.parameter_count(trained),
+        "trained_parameters": setup.parameter_count(
+            best.params, without=setup.frozen_parts(config, plain)
+        ),
         "warnings": warnings_of(metrics, latents, elbo),
         "tables": tables,
     }
@@ -175,7 +176,7 @@ def neighbour_table(
 
     None for a transformer, whose wordpieces are those of all languages.
     """
-    tables = _word_tables(params, [language])
+    tables = _word_tables(params, tokenizers)
     if pretrained:
         tables = {**_word_tables(pretrained["params"], tokenizers), **tables}
     if language not in tables:

@@ -48,10 +48,17 @@ class Inputs:
     transformer: BertSize | None = None  # the size of one that is fine-tuned
     scaling: Scaling | None = None  # of the "features" that stand for a frozen one
     vectors: StartingVectors | None = None  # that embeddings start from
+    target: "Inputs | None" = None  # the second language of a zero-shot run
 
     @property
     def language(self) -> str:
         return self.corpus.language
+
+    @property
+    def of_languages(self) -> dict[str, "Inputs"]:
+        """These inputs and those of the second language, by language."""
+        both = (self, self.target) if self.target else (self,)
+        return {inputs.language: inputs for inputs in both}
 
 
 def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
@@ -93,10 +100,11 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
 
 
 def redraw(inputs: Inputs, config: Config) -> Inputs:
-    """The same corpus with the labelled subset of another config."""
+    """The same corpora with the labelled subsets of another config."""
     subset = draw_subset(config, inputs.corpus)
     unlabelled = np.setdiff1d(np.arange(len(inputs.splits["train"]["ids"])), subset.indices)
-    return replace(inputs, subset=subset, unlabelled=unlabelled)
+    target = redraw(inputs.target, config) if inputs.target else None
+    return replace(inputs, subset=subset, unlabelled=unlabelled, target=target)
 
 
 def read_splits(
@@ -199,16 +207,20 @@ def _append(
 
 
 def draw_subset(config: Config, corpus: Corpus) -> Subset:
-    """The labelled training documents; 0 labels means all of them."""
+    """The labelled training documents; 0 labels means all of them, or none of a second language."""
     labels, data = corpus.splits["train"].labels, config.data
     assert labels is not None
-    k = len(corpus.label_names)
-    if not data.n_labels:
+    k, n = len(corpus.label_names), data.n_labels
+    if corpus.language == config.target.language:
+        n = config.target.n_labels
+        if not n:
+            return Subset((), "none", 0, None)
+    if not n:
         return Subset(tuple(range(len(labels))), "all", len(labels), None)
     if data.subset == "paper":
-        return paper_subset(labels, data.n_labels, corpus.language, k)
+        return paper_subset(labels, n, corpus.language, k)
     if data.subset == "stratified":
-        return stratified_subset(labels, n=data.n_labels, seed=data.subset_seed, n_classes=k)
+        return stratified_subset(labels, n=n, seed=data.subset_seed, n_classes=k)
     raise UserError(f"config.data.subset is {data.subset!r}; use one of paper, stratified")
 
 

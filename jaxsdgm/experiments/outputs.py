@@ -47,7 +47,7 @@ def make_elbo(model: SemiSupervised, language: str, parallel: Parallel) -> Chunk
             {"params": weighted["params"], "batch_stats": batch_stats},
             {"unlabelled": whole(rows)},
             language=language,
-            hyper=weighted["hyper"],
+            hyper={**weighted["hyper"], "unlabelled_weight": 1.0},  # whatever it was trained with
             noise=no_noise,
             train=False,
             method="objective",

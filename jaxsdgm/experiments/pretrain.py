@@ -99,7 +99,7 @@ def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NX
         setup.encoder_config(config, setup.recurrence(config, parallel, trials=1)),
         latent=config.model.latent,
         discriminator_hidden=config.model.discriminator_hidden,
-        adversary=config.model.adversary,
+        adversary=setup.checked_adversary(config.model.adversary, "config.model.adversary"),
         sample=config.model.kl.kind != "deterministic",
         axis_name=parallel.axis_name,
         dtype=setup.compute_dtype(config),

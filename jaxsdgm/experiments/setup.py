@@ -11,17 +11,21 @@ from typing import Any
 import jax
 import jax.numpy as jnp
 import numpy as np
+from flax import linen as nn
 from jax import Array
 
 from jaxsdgm import __version__
 from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 from jaxsdgm.layers.recurrent import BACKENDS
+from jaxsdgm.models.adversary import ADVERSARIES
+from jaxsdgm.models.semi import TRANSFERRED, fixed
 from jaxsdgm.models.terms import masked_mean, normal_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.processes import share
+from jaxsdgm.training.state import is_part
 
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
@@ -145,9 +149,32 @@ def digest(tree: Any) -> str:
     return total.hexdigest()
 
 
-def parameter_count(params: Any) -> int:
-    """Numbers in a pytree of parameters."""
-    return sum(x.size for x in jax.tree.leaves(params))
+def parameter_count(params: Any, *, without: Sequence[str] = ()) -> int:
+    """Numbers in a pytree of parameters, of which some parts may be left out."""
+    return sum(
+        x.size for path, x in jax.tree.leaves_with_path(params) if not is_part(path, without)
+    )
+
+
+#: the parts behind the values of config.frozen
+FROZEN = {"": (), "encoder": TRANSFERRED, "embeddings": ("table",)}
+
+
+def frozen_parts(config: Config, model: nn.Module) -> tuple[str, ...]:
+    """Names of the parts that are not trained, by the config or because the model is layer-wise."""
+    if config.frozen not in FROZEN:
+        known = ", ".join(filter(None, FROZEN))
+        raise UserError(f"config.frozen is {config.frozen!r}; use {known}, or leave it empty")
+    if config.frozen == "embeddings" and config.encoder.checkpoint:
+        raise UserError("config.frozen is 'embeddings', which a BiLSTM has; use encoder")
+    return tuple({*fixed(model), *FROZEN[config.frozen]})
+
+
+def checked_adversary(kind: str, field: str) -> str:
+    """One of ADVERSARIES, from a field of a config."""
+    if kind not in ADVERSARIES:
+        raise UserError(f"{field} is {kind!r}; use one of {', '.join(ADVERSARIES)}")
+    return kind
 
 
 def training_summary(result: Fit, best_step: int) -> dict[str, Any]:
@@ -169,8 +196,8 @@ def spread(values: Sequence[float]) -> dict[str, Any]:
     return {"mean": float(np.mean(values)), "std": float(np.std(values)), "runs": list(values)}
 
 
-def make_objective(model: Any) -> Any:
-    """The masked means of a model's terms, as `make_step` wants them."""
+def make_objective(model: Any, method: str | Callable[..., Any] = "objective") -> Any:
+    """The masked means of the terms that a method of a model gives, as `make_step` wants them."""
 
     def objective(params: Any, batch_stats: Any, batch: Any, *, phase: str, hyper: Any, key: Array):
         groups, new = model.apply(
@@ -182,7 +209,7 @@ def make_objective(model: Any) -> Any:
             train=True,
             rngs={"dropout": jax.random.fold_in(key, 1)},
             mutable=["batch_stats"],
-            method="objective",
+            method=method,
         )
         return _masked_means(groups, batch, model.axis_name), new["batch_stats"]
 

@@ -7,6 +7,7 @@ from typing import Any
 from jaxsdgm.data import debian
 from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
+from jaxsdgm.evaluation.cells import CLASSIFIED
 from jaxsdgm.evaluation.report import comparison_rows, write_comparison
 from jaxsdgm.experiments import classify, pretrain, setup
 from jaxsdgm.experiments.setup import Config
@@ -29,7 +30,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         log.info("stage %s", name)
         stage = prepare(config[name], corpus, workdir)
         runs[name] = EXPERIMENTS[stage.experiment](stage, workdir / name)
-    compared = [result for result in runs.values() if result["kind"] == "classify"]
+    compared = [result for result in runs.values() if result["kind"] in CLASSIFIED]
     warnings = [corpus["note"]] if corpus["note"] else []
     links = {result["name"]: f"{name}/report.html" for name, result in runs.items()}
     page = write_comparison(workdir, compared, title=config.name, warnings=warnings, links=links)
@@ -83,7 +84,7 @@ def provide_corpus(config: Config, workdir: Path) -> dict[str, Any]:
 def summary(result: dict[str, Any]) -> dict[str, Any]:
     """The numbers of a stage that the whole run's results.json repeats."""
     kept = {k: result[k] for k in ("kind", "name", "training", "chosen") if k in result}
-    if result["kind"] == "classify":
+    if result["kind"] in CLASSIFIED:
         metrics = result["metrics"]
         kept["accuracy"] = {split: metrics[split]["accuracy"] for split in ("dev", "test")}
     return kept
@@ -93,7 +94,7 @@ def announce(results: dict[str, Any], page: Path) -> None:
     """The comparison on the terminal."""
     log.info("%-40s %8s %8s", "accuracy", "dev", "test")
     for stage in results["stages"].values():
-        if stage["kind"] == "classify":
+        if stage["kind"] in CLASSIFIED:
             dev, test = stage["accuracy"]["dev"], stage["accuracy"]["test"]
             log.info("%-40s %8.1f %8.1f", stage["name"], 100 * dev, 100 * test)
     log.info("report: %s", page)

@@ -38,7 +38,8 @@ def build(
         )
     labels = inputs.splits["train"]["labels"][list(inputs.subset.indices)]
     counts = np.bincount(labels, minlength=len(inputs.corpus.label_names))
-    decoder_sizes = {inputs.language: inputs.targets.size} if inputs.targets else None
+    targets = targets_of(inputs)
+    decoder_sizes = {language: words.size for language, words in targets.items()} or None
     return build_model(
         config,
         sizes,
@@ -104,8 +105,15 @@ def build_model(
         estimate_proportions=model.label_prior == "estimated",
         label_proportions=priors[model.label_prior],
         unlabelled_chunk=model.unlabelled_chunk,
+        adversary=setup.checked_adversary(config.target.adversary, "config.target.adversary"),
+        discriminator_hidden=config.target.discriminator_hidden,
         **shared,
     )
+
+
+def targets_of(inputs: Inputs) -> dict[str, TargetWords]:
+    """The decoder's selected words, of the languages that have a selection."""
+    return {language: x.targets for language, x in inputs.of_languages.items() if x.targets}
 
 
 def build_encoder(
@@ -125,36 +133,37 @@ def make_initialise(model: nn.Module, inputs: Inputs) -> Callable[[int], Any]:
     """A function from a seed to fresh variables, every parameter touched."""
     some = {name: x[:2] for name, x in inputs.splits["train"].items() if name != "labels"}
     plain = model.clone(axis_name=None)
-    init = jax.jit(partial(plain.init, method="initialise", languages=(inputs.language,)))
+    init = jax.jit(partial(plain.init, method="initialise", languages=(*inputs.of_languages,)))
     return lambda seed: init(jax.random.key(seed), some)
 
 
-def transfer(variables: Any, pretrained: Any, targets: TargetWords | None) -> Any:
+def transfer(variables: Any, pretrained: Any, targets: Mapping[str, TargetWords]) -> Any:
     """`variables` with what was learned before (spec §4.4).
 
-    Of a checkpoint that is the encoder; of an NXVAE the encoder, the posterior of z1 and decoders.
+    Of a checkpoint that is the encoder; of an NXVAE the encoder, the posterior of z1, decoders and,
+    where both have one, the discriminator.
 
     An untied decoder's table starts as the pretrained embeddings; of both its table and its biases
-    the rows of `targets` are taken where the decoder has only these.
+    the rows of a language's `targets` are taken where the decoder has only these.
     """
     params, stats = dict(variables["params"]), dict(variables.get("batch_stats", {}))
     theirs = pretrained["params"]
-    for name in TRANSFERRED:
+    for name in (*TRANSFERRED, "discriminator"):
         if name not in params or name not in theirs:  # a frozen encoder; a checkpoint
             continue
         params[name] = _take(params[name], theirs[name], name)
         if name in stats:
             stats[name] = _take(stats[name], pretrained["batch_stats"][name], name)
-    pick = (lambda rows: rows[targets.ids]) if targets else (lambda rows: rows)
     for name in params:
         kind, _, language = name.rpartition("_")
+        rows = targets[language].ids if language in targets else slice(None)
         if kind == "decoders" and name in theirs:
             known = {key: params[name][key] for key in params[name] if key in theirs[name]}
-            source = {key: pick(value) for key, value in theirs[name].items()}
+            source = {key: value[rows] for key, value in theirs[name].items()}
             params[name] = {**params[name], **_take(known, source, name)}
         if kind == "decoder_tables":
-            rows = word_table(theirs["encoder"], language)
-            params[name] = _take(params[name], {"table": pick(rows)}, name)
+            table = word_table(theirs["encoder"], language)
+            params[name] = _take(params[name], {"table": table[rows]}, name)
     return {**variables, "params": params, "batch_stats": stats}
 
 

@@ -46,14 +46,19 @@ def load_outputs(
     tokenizers = checked_tokenizers(folder, about["tokenizers"], kind)
     sizes = {language: t.vocab_size for language, t in tokenizers.items()}
     model = build_model(config, sizes, np.ones(len(names)), transformer=transformer)
-    predict = make_predict(model, config.data.language, Parallel())
-    rows = make_reader(config, folder, tokenizers, token_limit(config, transformer))
+    language = config.target.language or config.data.language
+    predict = make_predict(model, language, Parallel())
+    rows = make_reader(config, folder, tokenizers, language, token_limit(config, transformer))
     params, batch_stats = variables["params"], variables["batch_stats"]
     return lambda texts: predict(params, batch_stats, rows(texts)), names
 
 
 def make_reader(
-    config: Config, folder: Path, tokenizers: Mapping[str, WordTokenizer], limit: int
+    config: Config,
+    folder: Path,
+    tokenizers: Mapping[str, WordTokenizer],
+    language: str,
+    limit: int,
 ) -> Callable[[list[str]], dict[str, np.ndarray]]:
     """Documents to what the encoder of a finished run reads: token ids, or features."""
     if not config.encoder.trainable:
@@ -61,7 +66,7 @@ def make_reader(
         encode = make_featurizer(config, the_checkpoint(config), pretrained, tokenizers).encode
         scaling = Scaling.load(folder / FEATURES) if config.encoder.checkpoint else lambda x: x
         return lambda texts: {"features": scaling(encode(texts))}
-    tokenizer = tokenizers[config.data.language]
+    tokenizer = tokenizers[language]
 
     def read(texts: list[str]) -> dict[str, np.ndarray]:
         ids, lengths = tokenizer.encode(texts, limit)

@@ -7,25 +7,23 @@ discriminator that tells the languages apart from h, which the encoder learns to
 from collections.abc import Mapping
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from jax import Array
 
-from jaxsdgm.distributions import DiagonalGaussian, binary_cross_entropy, kl
+from jaxsdgm.distributions import DiagonalGaussian, kl
 from jaxsdgm.layers.decoders import BagOfWordsDecoder
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.linear import MLP
+from jaxsdgm.models.adversary import adversarial_terms
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
 
 
 class NXVAE(nn.Module):
     """p(x | z) p(z) with q(z | x) on a shared BiLSTM; `vocab_sizes` names the languages in order.
 
-    `adversary` is "none", "separate" (the discriminator minimises its own loss on a constant h and
-    the encoder is trained against a constant discriminator, as the paper describes) or "reference"
-    (both losses into all parameters, what the paper's code did; only to compare with it).
-    `sample=False` decodes the mean of q, a deterministic autoencoder.
+    `adversary` is one of `ADVERSARIES`. `sample=False` decodes the mean of q, a deterministic
+    autoencoder.
     """
 
     vocab_sizes: Mapping[str, int]
@@ -107,26 +105,8 @@ class NXVAE(nn.Module):
         sign = jnp.sign(masked_mean(gap, rows["mask"], self.axis_name))
         terms["loss"] = reconstruction + hyper["kl_weight"] * sign * gap
         if self.adversary != "none":
-            terms.update(self._adversary(h, rows["row"], language))
+            first = language == next(iter(self.vocab_sizes))
+            arguments = {"first": first, "kind": self.adversary}
+            terms |= adversarial_terms(self.discriminator, h, rows["row"], **arguments)
             terms["loss"] += terms["discriminator"] + terms["deceiver"]
         return terms
-
-    def _adversary(self, h: Array, row: Array, language: str) -> dict[str, Array]:
-        """BCE of the discriminator, whose target is 1 for the first language, and its opposite."""
-        target = float(language == next(iter(self.vocab_sizes)))
-        if self.adversary == "reference":
-            logits = frozen = self.discriminator(h, row, train=False)[..., 0]
-        else:
-            logits = self.discriminator(jax.lax.stop_gradient(h), row, train=False)[..., 0]
-            frozen = self._frozen_discriminator(h, row)
-        return {
-            "discriminator": binary_cross_entropy(logits, target),
-            "deceiver": binary_cross_entropy(frozen, 1 - target),
-        }
-
-    def _frozen_discriminator(self, h: Array, row: Array) -> Array:
-        """The discriminator's logits `[b]` with its parameters held constant."""
-        variables = jax.lax.stop_gradient(self.discriminator.variables)
-        constant = self.discriminator.clone(parent=None)
-        logits: Any = constant.apply(variables, h, row, train=False)
-        return logits[..., 0]

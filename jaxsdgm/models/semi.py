@@ -18,6 +18,7 @@ from jaxsdgm.layers.decoders import DECODERS, FeatureDecoder
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import Embedding, GaussianHead
 from jaxsdgm.layers.linear import MLP
+from jaxsdgm.models.adversary import adversarial_terms
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
 
 #: what `objective` reads from its argument hyper
@@ -27,6 +28,7 @@ HYPERPARAMETERS = (
     "reconstruction_weight",
     "feature_weight",
     "labelled_weight",
+    "unlabelled_weight",
 )
 #: of the estimated label proportions: how fast they move, and what a weight is divided by at least
 MOMENTUM, SMALLEST_PROPORTION = 0.02, 0.02
@@ -69,6 +71,7 @@ class SemiSupervised(nn.Module):
     With `decode_features` what is decoded explains the vectors of a frozen encoder beside the
     words: p(x | z) = p(words | z) N(features; W z + b, I).
     `unlabelled_chunk` documents share BatchNorm statistics, 0 for all of them.
+    `adversary`, one of `ADVERSARIES`, tells the language of h; the first of the encoder's is 1.
     `mean_label_kl` divides KL(q(y|x) || p(y)) by the number of classes, as the paper's code did;
     only to compare with it.
     """
@@ -88,6 +91,8 @@ class SemiSupervised(nn.Module):
     estimate_proportions: bool = False
     label_proportions: tuple[float, ...] = ()
     unlabelled_chunk: int = 0
+    adversary: str = "none"
+    discriminator_hidden: int = 1024
     mean_label_kl: bool = False
     axis_name: str | None = None
     dtype: Any = None
@@ -108,6 +113,8 @@ class SemiSupervised(nn.Module):
         if self.decode_features:
             self.feature_decoder = FeatureDecoder(**types)
         self.drop = RowDropout(self.feature_dropout)
+        if self.adversary != "none":
+            self.discriminator = MLP((self.discriminator_hidden, 1), **types)
         if self.estimate_proportions:
             start = lambda: jnp.exp(self.log_p_y()).astype(self.param_dtype)
             self.proportions = self.variable("batch_stats", "proportions", start)
@@ -256,12 +263,13 @@ class SemiSupervised(nn.Module):
     ) -> Groups:
         """Terms per document in nats: {"labelled": ..., "unlabelled": ...} (spec §6.2-6.4).
 
-        labelled:   loss = u [w NLL + v (kl_z1 + kl_z2) - log p(y)] + alpha cross_entropy
-        unlabelled: loss = w NLL + v (kl_z1 + kl_z2) + KL(q(y|x) || p(y))
-        with alpha, v, w, u the hyperparameters alpha, kl_weight, reconstruction_weight and
-        labelled_weight (all but alpha are 1 in the paper). With `decode_features` w NLL is that of
-        the words, and feature_weight times that of the features is added. There is no NLL without a
-        decoder.
+        labelled:   loss = l [w NLL + v (kl_z1 + kl_z2) - log p(y)] + alpha cross_entropy
+        unlabelled: loss = u [w NLL + v (kl_z1 + kl_z2) + KL(q(y|x) || p(y))]
+        with alpha, v, w, l, u the hyperparameters alpha, kl_weight, reconstruction_weight,
+        labelled_weight and unlabelled_weight (all but alpha are 1 in the paper). With
+        `decode_features` w NLL is that of the words, and feature_weight times that of the features
+        is added. There is no NLL without a decoder. With an `adversary` the terms discriminator and
+        deceiver are added to each loss.
         `batch[group]`: the encoder's inputs (ids `[b, t]` and lengths `[b]`, or features `[b, d]`),
         row `[b]`, mask `[b]`, perhaps targets `[b, t']`, and labels `[b]` of the labelled rows.
         Either group may be absent. All documents pass the encoder as one batch; each group has
@@ -276,9 +284,21 @@ class SemiSupervised(nn.Module):
         for group, method in (("labelled", self._labelled), ("unlabelled", self._unlabelled)):
             if group in batch:
                 stop = start + len(batch[group]["row"])
-                groups[group] = method(h[start:stop], batch[group], **arguments)
+                terms = method(h[start:stop], batch[group], **arguments)
+                groups[group] = self._deceived(terms, h[start:stop], batch[group], language)
                 start = stop
         return groups
+
+    def _deceived(
+        self, terms: dict[str, Array], h: Array, rows: Rows, language: str
+    ) -> dict[str, Array]:
+        """The terms with those of the adversary, if there is one."""
+        if self.adversary == "none":
+            return terms
+        first = language == next(iter(self.encoder.vocab_sizes))
+        arguments = {"first": first, "kind": self.adversary}
+        more = adversarial_terms(self.discriminator, h, rows["row"], **arguments)
+        return {**terms, **more, "loss": terms["loss"] + more["discriminator"] + more["deceiver"]}
 
     def _labelled(
         self,
@@ -331,10 +351,11 @@ class SemiSupervised(nn.Module):
         terms["kl_y"] = dist.categorical_kl(log_q, self.log_p_y())
         if self.mean_label_kl:
             terms["kl_y"] /= self.n_classes
+        weight = hyper["unlabelled_weight"]
         if not self.decoder:  # entropy, not a divergence: the terms given y hold - log p(y)
             loss = _bound(terms, hyper) + dist.categorical_kl(log_q, self.log_p_y())
-            return {**terms, "loss": loss}
-        loss = _bound(terms, hyper) + terms["kl_y"]
+            return {**terms, "loss": weight * loss}
+        loss = weight * (_bound(terms, hyper) + terms["kl_y"])
         if train and self.estimate_proportions:
             loss *= self._weigh_and_update_proportions(log_q, rows["mask"])
         return {**terms, "loss": loss}

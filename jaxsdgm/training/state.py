@@ -1,6 +1,7 @@
 """The state of a run as one frozen pytree, and the optimisers that move it."""
 
-from collections.abc import Mapping
+import math
+from collections.abc import Collection, Mapping
 from typing import Any
 
 import jax
@@ -90,9 +91,9 @@ def adam(
 ) -> Any:
     """Adam's direction with torch's defaults (betas 0.9 and 0.999, epsilon 1e-8).
 
-    `frozen` names the top-level subtrees that do not move (and have no moments); `scales`
-    multiplies the direction of others. `weight_decay` is decoupled (AdamW) and leaves word tables
-    alone, most of whose rows a step does not touch.
+    `frozen` names the parts that do not move (and have no moments): a parameter is of a part where
+    this name is on its path. `scales` multiplies the direction of parts. `weight_decay` is
+    decoupled (AdamW) and leaves word tables alone, most of whose rows a step does not touch.
     """
     parts = [optax.scale_by_adam()]
     if weight_decay:
@@ -102,8 +103,14 @@ def adam(
     moving = optax.chain(*parts)
     if not frozen:
         return moving
-    kind = lambda params: {k: "frozen" if k in frozen else "moving" for k in params}
-    return optax.partition({"moving": moving, "frozen": optax.set_to_zero()}, kind)
+    kind = lambda path, _: "frozen" if is_part(path, frozen) else "moving"
+    kinds = lambda params: jax.tree_util.tree_map_with_path(kind, params)
+    return optax.partition({"moving": moving, "frozen": optax.set_to_zero()}, kinds)
+
+
+def is_part(path: Any, names: Collection[str]) -> bool:
+    """Whether a parameter's path has one of the names."""
+    return any(part.key in names for part in path)
 
 
 def _not_tables(params: Any) -> Any:
@@ -111,10 +118,10 @@ def _not_tables(params: Any) -> Any:
 
 
 def _scaled(scales: Mapping[str, float]) -> optax.GradientTransformation:
-    """Multiplies the updates of top-level subtrees by their factors."""
+    """Multiplies the updates of parts by their factors."""
 
     def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
-        factor = lambda path, u: scales.get(path[0].key, 1.0) * u
+        factor = lambda path, u: math.prod(scales.get(part.key, 1.0) for part in path) * u
         return jax.tree_util.tree_map_with_path(factor, updates), state
 
     return optax.GradientTransformation(lambda params: optax.EmptyState(), update)

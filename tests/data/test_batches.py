@@ -3,7 +3,12 @@
 import numpy as np
 import pytest
 
-from jaxsdgm.data.batches import PretrainingPlan, SemiSupervisedPlan, stratified_epoch
+from jaxsdgm.data.batches import (
+    PretrainingPlan,
+    SemiSupervisedPlan,
+    TwoLanguagePlan,
+    stratified_epoch,
+)
 
 LABELS = np.repeat([0, 1, 2, 3], [9, 7, 8, 8])
 
@@ -84,7 +89,7 @@ def test_groups_do_not_share_row_numbers():
 
 
 def test_without_unlabelled_documents_there_is_no_such_group():
-    assert plan(unlabelled=np.arange(0)).groups == ("labelled",)
+    assert plan(unlabelled=np.arange(0)).groups == {"labelled": 32}
     assert set(plan(unlabelled=np.arange(0))(0, 1)) == {"labelled"}
 
 
@@ -96,3 +101,25 @@ def test_pretraining_takes_every_sentence_once_an_epoch():
     assert sorted(sum(batches[:3], [])) == sorted(sum(batches[3:], [])) == list(range(10))
     other = PretrainingPlan("sentences", n_texts=10, batch_size=4, seed=0, stream=2)
     assert rows(other(0, 6), "sentences") != batches
+
+
+def test_the_source_makes_the_epochs_of_two_languages():
+    nothing = np.arange(0)
+    of_target = {"labelled": nothing, "labels": nothing, "unlabelled": np.arange(51), "epoch": 2}
+    both = TwoLanguagePlan(plan(unlabelled=nothing), plan(**of_target))
+    assert both.steps_per_epoch == 2
+    assert both.groups == {"source_labelled": 32, "target_unlabelled": 51}
+    found = both(0, 4)
+    assert found.keys() == both.groups.keys()
+    sizes = [len(batch) for batch in rows(found, "target_unlabelled")]
+    assert sizes == [25, 26, 25, 26]  # spec §9: the last step of the source's epoch takes the rest
+    np.testing.assert_array_equal(
+        rows(both(1, 1), "target_unlabelled")[0], rows(found, "target_unlabelled")[1]
+    )
+    some = {**of_target, "labelled": np.arange(60, 63), "labels": np.arange(3), "batch_size": 2}
+    both = TwoLanguagePlan(plan(), plan(**some))
+    assert [*both.groups] == [
+        f"{p}_{g}" for p in ("source", "target") for g in ("labelled", "unlabelled")
+    ]
+    seen = sum(rows(both(0, 4), "target_labelled"), [])
+    assert sorted(seen[:3]) == sorted(seen[3:]) == [60, 61, 62]

@@ -91,10 +91,8 @@ def test_values_that_models_do_not_have(field, value):
 
 
 def test_weight_rules_that_do_not_exist():
-    config = debian_classify.get_config("en,8,bow")
-    config.model.alpha_rule = "sqrt"
     with pytest.raises(UserError, match=r"config\.model\.alpha_rule is 'sqrt'"):
-        classify.label_weight(config, 8, 24)
+        classify.label_weight("sqrt", 1.0, 8, 24)
 
 
 def test_precision_and_kl_that_do_not_exist():
@@ -111,7 +109,7 @@ def test_checkpoint_of_other_sizes():
     ours = {"params": {"encoder": {"table": np.zeros((4, 3))}, "posterior": {}}}
     theirs = {"params": {"encoder": {"table": np.zeros((4, 2))}, "posterior": {}}}
     with pytest.raises(UserError, match=r"encoder/table is \(4, 2\) there and \(4, 3\) here"):
-        transfer(ours, theirs, None)
+        transfer(ours, theirs, {})
 
 
 def test_another_vocabulary(tmp_path):

@@ -13,6 +13,7 @@ from jaxsdgm.data import debian
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, stages, sweep
+from jaxsdgm.experiments.inputs import load_inputs
 from jaxsdgm.experiments.trained import load_trained
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.weights.word_vectors import read_vectors
@@ -118,7 +119,7 @@ def test_embeddings_of_the_nxvae_become_a_baseline(workdir, tmp_path):
     config = debian_classify.get_config("en,16,vectors")
     config.data.source, config.vectors = "generated", str(tmp_path / "en.vec")
     config.model.embedding = 8
-    assert classify.load_inputs(config).vectors.coverage["token_share"] > 0.5
+    assert load_inputs(config).vectors.coverage["token_share"] > 0.5
 
 
 def test_trials(workdir, tmp_path):
@@ -185,7 +186,7 @@ def test_damaged_checkpoint(workdir, tmp_path):
         if path.is_file() and path.name != "_CHECKPOINT_METADATA":
             path.write_bytes(path.read_bytes()[: path.stat().st_size // 2])
     with pytest.raises(UserError, match="checkpoints/6: cannot be read") as caught:
-        classify.load_inputs(
+        load_inputs(
             stages.prepare(
                 tiny_quickstart.get_config().m1m2.copy_and_resolve_references(),
                 {"source": "generated", "dir": ""},

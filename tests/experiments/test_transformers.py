@@ -10,6 +10,7 @@ from configs import debian_e5, mldoc_mbert
 from jaxsdgm import export
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, features
+from jaxsdgm.experiments.inputs import load_inputs
 from jaxsdgm.experiments.trained import load_trained
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.weights.huggingface import load_weights, read_size
@@ -121,7 +122,7 @@ def test_fine_tuning(checkpoint, tmp_path, system):
 
 def test_the_encoder_is_trained_and_its_pieces_are_explained(checkpoint, tmp_path):
     config = fine_tuned(checkpoint, "m1m2")
-    inputs = classify.load_inputs(config)
+    inputs = load_inputs(config)
     start = inputs.pretrained["params"]["encoder"]["bert"]["words"]
     rows = inputs.splits["train"]
     kept = rows["targets"] > 0

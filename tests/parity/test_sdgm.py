@@ -13,6 +13,7 @@ from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.evaluation.latents import active_units
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
 from jaxsdgm.layers.recurrent import BiLSTM
+from jaxsdgm.models.crosslingual import two_languages
 from jaxsdgm.models.nxvae import NXVAE
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.training import schedules
@@ -299,7 +300,7 @@ def test_the_bound(path, mean_label_kl, dtype):
     batch = both_groups(arrays, dtype)
     ones = np.ones((), dtype)
     hyper = {"alpha": arrays.get("in/alpha"), "kl_weight": ones, "reconstruction_weight": ones}
-    hyper["labelled_weight"] = ones
+    hyper["labelled_weight"] = hyper["unlabelled_weight"] = ones
 
     def total(params):
         groups, new = model.apply(
@@ -326,6 +327,60 @@ def test_the_bound(path, mean_label_kl, dtype):
         terms = groups["labelled"]
         assert_close(terms["cross_entropy"].mean(), arrays["out/cls_loss"], dtype, "cross_entropy")
         assert_close(terms["log_prior_y"], arrays["out/L_yprior_per_example"], dtype, "log p(y)")
+    after = to_flax(under(arrays, "out/after/"), tied)[1]
+    assert_trees_close({**stats, **new["batch_stats"]}, after, dtype, "after")
+    assert_trees_close(actual, grads, dtype, "grad")
+
+
+def zero_shot(path, dtype):
+    """Masked means, gradients and statistics of a fixture of two languages."""
+    arrays, params, stats, grads, tied = fixture(path, dtype)
+    # one total with the paper's average over labels is all that was recorded
+    fields = {"adversary": "none", "mean_label_kl": True}
+    if "discriminator" in params:
+        hidden = len(params["discriminator"]["layer_0"]["bias"])
+        fields |= {"adversary": "reference", "discriminator_hidden": hidden}
+    model = semi_supervised(arrays, params, path.stem, **fields)
+    groups = both_groups(arrays, dtype)
+    batch = {"source_labelled": groups["labelled"], "target_unlabelled": groups["unlabelled"]}
+    hyper = dict.fromkeys(("kl_weight", "reconstruction_weight"), np.ones((), dtype))
+    for prefix, short in (("", "src"), ("target_", "trg")):
+        hyper[f"{prefix}alpha"] = arrays[f"in/{short}_cls_alpha"]
+        hyper[f"{prefix}labelled_weight"] = arrays[f"in/{short}_le"]
+        hyper[f"{prefix}unlabelled_weight"] = arrays[f"in/{short}_ue"]
+    recorded = recorded_noise(arrays)
+
+    def total(params):
+        found, new = model.apply(
+            {"params": params, "batch_stats": stats},
+            batch,
+            languages=golden.LANGUAGES,
+            hyper=hyper,
+            noise=lambda name, *shape: recorded(name.partition("_")[2], *shape),
+            train=True,
+            method=two_languages,
+            mutable="batch_stats",
+        )
+        return sum(terms["loss"].mean() for terms in found.values()), (found, new)
+
+    found = jax.jit(jax.value_and_grad(total, has_aux=True))(params)
+    return arrays, {**stats}, grads, tied, found
+
+
+@DTYPES
+@files("xl_zeroshot_total.*")
+def test_two_languages(path, dtype):
+    arrays, stats, grads, tied, ((value, (groups, new)), actual) = zero_shot(path, dtype)
+    assert_close(value, arrays["out/total"], dtype, "total")
+    assert set(groups) == {"source_labelled", "target_unlabelled"}
+    for group, theirs in (("source_labelled", "src_L"), ("target_unlabelled", "trg_U")):
+        names = {**TERMS, "discriminator": "dis_loss", "deceiver": "enc_loss"}
+        for ours in names.keys() & groups[group].keys():
+            key = f"out/{theirs}_{names[ours]}_per_example"
+            assert_close(groups[group][ours], arrays[key], dtype, f"{group} {ours}")
+        assert ("discriminator" in groups[group]) == path.stem.endswith("_adv")
+    terms = groups["source_labelled"]
+    assert_close(terms["cross_entropy"].mean(), arrays["out/src_L_cldc_loss"], dtype, "CE")
     after = to_flax(under(arrays, "out/after/"), tied)[1]
     assert_trees_close({**stats, **new["batch_stats"]}, after, dtype, "after")
     assert_trees_close(actual, grads, dtype, "grad")
