@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 def _shared() -> ConfigDict:
     config = ConfigDict()
     config.name = ""
-    # Which job: pretrain or classify.
+    # Which job: pretrain, masked_lm or classify.
     config.experiment = ""
     config.seed = 0
     # Workdir (or checkpoints folder, or one step in it) of the stage before; "" for random values.
@@ -20,8 +20,10 @@ def _shared() -> ConfigDict:
     # Write a trace of a few steps into WORKDIR/profile, for TensorBoard or ui.perfetto.dev.
     config.profile = False
     config.learning_rate = 5e-4
-    # constant, or cosine: down to a twentieth at training.max_steps.
+    # constant; cosine: down to a twentieth at training.max_steps; or linear: up in rate_warmup
+    # steps, then down to 0 at training.max_steps.
     config.rate_schedule = "constant"
+    config.rate_warmup = 0
     # Decoupled (AdamW); word tables are left alone.
     config.weight_decay = 0.0
 
@@ -93,6 +95,48 @@ def pretraining() -> ConfigDict:
     config.training.eval_every = 2_000
     config.training.patience = 5
     config.training.min_delta = 0.25
+    return config
+
+
+def masked_lm() -> ConfigDict:
+    """BERT on two languages (spec §11.1), as the paper's BERTW."""
+    config = _shared()
+    config.experiment = "masked_lm"
+    config.learning_rate = 1e-4
+    config.rate_schedule = "linear"
+    config.rate_warmup = 10_000
+    config.weight_decay = 0.01
+    # Gradients of a larger norm are scaled down to it.
+    config.clip = 1.0
+    config.data.source = "europarl"
+    # Vocabulary: words (whole ones, the union of the languages' data.vocab_size most frequent).
+    config.data.pieces = "words"
+    # Tokens of a sequence, special ones included; sentences are packed into it.
+    config.data.max_length = 200
+    # Of the sequences that are shorter.
+    config.data.short_share = 0.1
+    config.data.batch_size = 32
+    config.data.dev_lines = 13_995
+    # Documents of the source's classification files (their labels unread) are read as well.
+    config.data.documents = False
+
+    del config.model.embedding, config.model.pooling, config.model.recurrence, config.model.latent
+    config.model.hidden = 300
+    config.model.layers = 12
+    config.model.heads = 12
+    config.model.feed_forward = 2100
+    config.model.positions = 512
+    config.model.activation = "gelu"
+    # Of hidden states and of attention alike.
+    config.model.dropout = 0.1
+    # Share of the tokens that are masked, and at most so many of a sequence.
+    config.model.masked_share = 0.15
+    config.model.max_masked = 30
+    # Compute the layers again in the backward pass, to save memory.
+    config.model.remat = False
+
+    config.training.max_steps = 1_000_000
+    config.training.eval_every = 10_000
     return config
 
 

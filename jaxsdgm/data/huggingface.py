@@ -5,9 +5,10 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -114,6 +115,14 @@ class HuggingFaceTokenizer:
         if cut:
             log.info("%d of %d documents cut to %d tokens", cut, len(rows), max_length)
         return _padded(rows, self.pad_id)
+
+    def pieces(self, texts: Iterable[str]) -> Iterator[list[int]]:
+        """The ids of each text as it stands, without special tokens; as many as come."""
+        self._backend.no_truncation()
+        waiting = iter(texts)
+        while chunk := list(islice(waiting, CHUNK)):
+            for encoding in self._backend.encode_batch_fast(chunk, add_special_tokens=False):
+                yield encoding.ids
 
     def _prepare(self, text: str) -> str:
         return self.prefix + (text.lower() if self.lower else text)

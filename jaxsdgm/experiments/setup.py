@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -30,6 +31,7 @@ PACKAGES = (
     *("jax", "flax", "optax", "orbax-checkpoint", "numpy"),
     *("ml-collections", "scikit-learn", "transformers"),
 )
+STREAMS = ("dropout", "masking")  # of random numbers that a model draws itself
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -67,17 +69,19 @@ def compute_dtype(config: Config) -> Any:
 def rate_schedule(
     config: Config, *, updates: int
 ) -> Callable[[dict[str, Array], Array], dict[str, Array]]:
-    """The learning rate in force at one of so many updates: constant, or a cosine."""
-    if config.rate_schedule not in ("constant", "cosine"):
+    """The learning rate in force at one of so many updates: constant, a cosine, or a line."""
+    if config.rate_schedule not in ("constant", "cosine", "linear"):
         raise UserError(
-            f"config.rate_schedule is {config.rate_schedule!r}; use one of constant, cosine"
+            f"config.rate_schedule is {config.rate_schedule!r}; use one of constant, cosine, linear"
         )
     if config.rate_schedule == "constant":
         return lambda hyper, step: hyper
+    factor = partial(schedules.cosine, steps=updates, end=0.05, warmup=20)
+    if config.rate_schedule == "linear":
+        factor = partial(schedules.triangle, steps=updates, warmup=config.rate_warmup)
 
     def schedule(hyper: dict[str, Array], step: Array) -> dict[str, Array]:
-        factor = schedules.cosine(step, steps=updates, end=0.05, warmup=20)
-        return {**hyper, "learning_rate": hyper["learning_rate"] * factor}
+        return {**hyper, "learning_rate": hyper["learning_rate"] * factor(step)}
 
     return schedule
 
@@ -180,7 +184,7 @@ def make_objective(model: Any) -> Any:
             hyper=hyper,
             noise=normal_noise(jax.random.fold_in(key, 0)),
             train=True,
-            rngs={"dropout": jax.random.fold_in(key, 1)},
+            rngs={name: jax.random.fold_in(key, i) for i, name in enumerate(STREAMS, 1)},
             mutable=["batch_stats"],
             method="objective",
         )

@@ -1,0 +1,322 @@
+"""Pretraining of a BERT on two languages' sentences, by masked words alone (spec §11.1).
+
+What comes out is a checkpoint in Hugging Face's form, `WORKDIR/bertw-<languages>`, which any
+command takes as its `config.encoder.checkpoint`.
+"""
+
+from collections.abc import Callable, Mapping
+from dataclasses import asdict
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import numpy as np
+
+from jaxsdgm.data.batches import PretrainingPlan
+from jaxsdgm.data.bert_tokenizers import (
+    PAD,
+    SPECIAL,
+    most_frequent,
+    save_for_transformers,
+    whole_words,
+)
+from jaxsdgm.data.europarl import PretrainText
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer
+from jaxsdgm.data.sequences import join, pack
+from jaxsdgm.data.sources import load_documents, load_pretraining
+from jaxsdgm.errors import UserError
+from jaxsdgm.evaluation.report import write_report
+from jaxsdgm.experiments import setup
+from jaxsdgm.experiments.chunked import Chunked
+from jaxsdgm.experiments.setup import Config
+from jaxsdgm.layers.bert import BertSize
+from jaxsdgm.models.masked_lm import MaskedLM
+from jaxsdgm.training.checkpoints import load_pretrained
+from jaxsdgm.training.loop import Fit, Schedule, fit
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.progress import log
+from jaxsdgm.training.state import TrainState, bert_adam, create_state
+from jaxsdgm.training.step import make_run, make_step
+from jaxsdgm.training.trials import Plan, Task, Trial, shapes_of
+from jaxsdgm.weights.huggingface import save_checkpoint, write_config
+
+#: {language: {"ids": [n, t], "lengths": [n], "second": [n]}}; of dev masked, see `masked_once`
+Sequences = dict[str, dict[str, np.ndarray]]
+
+SYSTEMS = {"words": "BERTW"}
+SMOOTHING = 0.1  # of the unigram model: added to every count
+ALL = "all"  # languages are trained together
+TOKENIZER = "tokenizer"  # of a workdir: config.json and tokenizer in Hugging Face's form
+
+
+def run(config: Config, workdir: Path) -> dict[str, Any]:
+    """Trains a BERT, or goes on where it stopped; returns and writes results.json."""
+    setup.start_workdir(config, workdir)
+    if results := setup.finished(workdir):
+        return results
+    check(config)
+    texts = load_pretraining(config.data, workdir / "text")
+    tokenizer = make_tokenizer(config, texts)
+    parallel, size = Parallel(config.parallel), make_size(config, tokenizer.vocab_size)
+    save_for_transformers(tokenizer, workdir / TOKENIZER)
+    write_config(workdir / TOKENIZER, size)
+    train, dev = (read(config, texts, tokenizer, split) for split in ("train", "dev"))
+    model = build(config, size, parallel)
+    held_out = masked_once(model, dev)
+    task, make, plan = make_task(config, model, join(train.values()), held_out, parallel)
+    about = {"config": setup.as_json(config), "kind": "masked_lm", "size": asdict(size)}
+    about["tokenizers"] = {ALL: tokenizer.digest}
+    (result,) = fit(
+        task,
+        [Trial(make, plan, workdir, about)],
+        schedule=Schedule(**config.training),
+        parallel=parallel,
+        tensorboard=config.tensorboard,
+        profile=config.profile,
+    )
+    export_encoder(workdir, workdir / folder_name(config))
+    results = summarise(config, result, train, held_out, model, parallel)
+    write_report(workdir, results)
+    setup.write_results(workdir, results)
+    return results
+
+
+def check(config: Config) -> None:
+    """Raises UserError for values that cannot be."""
+    if config.data.pieces not in SYSTEMS:
+        known = ", ".join(SYSTEMS)
+        raise UserError(f"config.data.pieces is {config.data.pieces!r}; use one of {known}")
+    model, data = config.model, config.data
+    if model.hidden % model.heads:
+        raise UserError(
+            f"config.model.hidden {model.hidden} does not divide among config.model.heads "
+            f"{model.heads}; choose a multiple"
+        )
+    if not 5 <= data.max_length <= model.positions:
+        raise UserError(
+            f"config.data.max_length is {data.max_length}; use 5 to config.model.positions, "
+            f"which is {model.positions}"
+        )
+    if not 0 < model.masked_share < 1 or model.max_masked < 1:
+        raise UserError("config.model.masked_share must be between 0 and 1, max_masked at least 1")
+
+
+def folder_name(config: Config) -> str:
+    """Of the encoder in the workdir: bertw-en-de; tables know the system by it."""
+    return "-".join([SYSTEMS[config.data.pieces].lower(), *config.data.languages])
+
+
+# -- text --------------------------------------------------------------------------------------
+
+
+def make_tokenizer(config: Config, texts: Mapping[str, PretrainText]) -> HuggingFaceTokenizer:
+    """The words of both languages in one vocabulary."""
+    sizes = config.data.vocab_size
+    found = (
+        most_frequent(text.lines("train"), language, sizes.get(language, 50_000))
+        for language, text in texts.items()
+    )
+    return whole_words(found, ALL)
+
+
+def read(
+    config: Config, texts: Mapping[str, PretrainText], tokenizer: HuggingFaceTokenizer, split: str
+) -> Sequences:
+    """The sentences of a split, packed; training ones perhaps with documents."""
+    found = {}
+    for i, (language, text) in enumerate(texts.items()):
+        lines = [" ".join(tokens) for tokens in text.lines(split)]
+        if config.data.documents and split == "train":
+            lines += load_documents(config.data, language)
+        found[language] = pack(
+            tokenizer.pieces(lines),
+            max_length=config.data.max_length,
+            short_share=config.data.short_share,
+            seed=config.seed + i,
+        )
+        if not len(found[language]["ids"]):
+            raise UserError(f"{text.dev}: there are no {split} sentences")
+        log.info("%s %s: %d sequences", language, split, len(found[language]["ids"]))
+    return found
+
+
+def masked_once(model: MaskedLM, dev: Sequences) -> Sequences:
+    """Sequences masked for good, so that all evaluations ask the same: `nll` reads them."""
+    mask = jax.jit(partial(model.mask, jax.random.key(0)))
+
+    def masked(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
+        found = mask({**rows, "row": np.arange(len(rows["ids"]))})
+        return {**rows, **jax.tree.map(np.asarray, found._asdict())}
+
+    return {language: masked(rows) for language, rows in dev.items()}
+
+
+# -- training ----------------------------------------------------------------------------------
+
+
+def make_size(config: Config, vocab_size: int) -> BertSize:
+    """The encoder of a config, with a pooler: that is not trained here, but is in its place."""
+    model = config.model
+    return BertSize(
+        vocab_size,
+        model.hidden,
+        model.layers,
+        model.heads,
+        model.feed_forward,
+        model.positions,
+        activation=model.activation,
+        dropout=model.dropout,
+        attention_dropout=model.dropout,
+    )
+
+
+def build(config: Config, size: BertSize, parallel: Parallel) -> MaskedLM:
+    """The model of a config."""
+    return MaskedLM(
+        size,
+        masked_share=config.model.masked_share,
+        max_masked=config.model.max_masked,
+        remat=config.model.remat,
+        axis_name=parallel.axis_name,
+        dtype=setup.compute_dtype(config),
+    )
+
+
+def make_task(
+    config: Config,
+    model: MaskedLM,
+    train: dict[str, np.ndarray],
+    dev: Sequences,
+    parallel: Parallel,
+) -> tuple[Task, Callable[[], TrainState], Plan]:
+    """The scan, the data and the evaluation of a run, its first state and its plan."""
+    optimizer = bert_adam(weight_decay=config.weight_decay, clip=config.clip)
+    some = {name: x[:2] for name, x in train.items()}
+    init = jax.jit(partial(model.clone(axis_name=None).init, method="initialise"))
+
+    def make() -> TrainState:
+        variables = init(jax.random.key(config.seed), some)
+        hyper = {"learning_rate": config.learning_rate}
+        return create_state(variables, optimizer, seed=config.seed, hyper=hyper)
+
+    n, batch_size = len(train["ids"]), config.data.batch_size
+    plan = PretrainingPlan("sequences", n, batch_size, config.seed, 0, len(parallel.devices))
+    objective = setup.make_objective(model)
+    schedule = setup.rate_schedule(config, updates=config.training.max_steps)
+    step = make_step(objective, optimizer, schedule=schedule, axis_name=parallel.axis_name)
+    data = {ALL: {"sequences": train}}
+    evaluate, compile_evaluation = make_evaluate(model, dev, parallel)
+    task = Task(
+        "masked_lm",
+        make_run(step),
+        objective,
+        shapes=shapes_of(data),
+        read=lambda: data,
+        evaluate=evaluate,
+        compile_evaluation=compile_evaluation,
+        score="loss",
+        maximise=False,
+    )
+    return task, make, lambda start, count: {ALL: plan(start, count)}
+
+
+def make_evaluate(
+    model: MaskedLM, dev: Sequences, parallel: Parallel
+) -> tuple[Callable[..., Any], Callable[..., None]]:
+    """Loss and perplexity of the held-out masked tokens; what compiles that."""
+    plain = model.clone(axis_name=None)
+
+    def nll(params: Any, batch_stats: Any, rows: Any) -> Any:
+        rows = {**rows, "row": np.arange(rows["ids"].shape[0])}
+        return {"nll": plain.apply({"params": params}, rows, train=False, method="nll")}
+
+    run = Chunked(nll, parallel, chunk=64, trials=True)
+
+    def evaluate(params: Any, batch_stats: Any) -> list[dict[str, float]]:
+        found = {lang: run(params, batch_stats, rows)["nll"] for lang, rows in dev.items()}
+        n = len(jax.tree.leaves(params)[0])
+        return [losses({lang: x[i] for lang, x in found.items()}, dev) for i in range(n)]
+
+    def compile_evaluation(params: Any, batch_stats: Any) -> None:
+        for rows in dev.values():
+            run.compile(params, batch_stats, rows)
+
+    return evaluate, compile_evaluation
+
+
+def losses(nll: Mapping[str, np.ndarray], dev: Sequences) -> dict[str, float]:
+    """Nats a masked token, and their exponential: of all languages, then of each."""
+    counts = {lang: int((rows["targets"] != PAD).sum()) for lang, rows in dev.items()}
+    sums = {lang: float(x.sum(dtype=np.float64)) for lang, x in nll.items()}
+    loss = sum(sums.values()) / sum(counts.values())
+    each = {f"loss/{lang}": sums[lang] / max(counts[lang], 1) for lang in nll}
+    return {"loss": loss, "perplexity": float(np.exp(loss)), **each}
+
+
+def unigram(train: Sequences, dev: Sequences, vocab_size: int) -> dict[str, float]:
+    """As `losses`, of a model that knows the language and how frequent its words are."""
+    nll = {}
+    for language, rows in dev.items():
+        ids, targets = train[language]["ids"], rows["targets"]
+        counts = np.bincount(ids[ids >= len(SPECIAL)], minlength=vocab_size) + SMOOTHING
+        log_p = np.log(counts / counts[len(SPECIAL) :].sum())
+        nll[language] = -np.where(targets == PAD, 0, log_p[targets])
+    return losses(nll, dev)
+
+
+# -- results -----------------------------------------------------------------------------------
+
+
+def export_encoder(workdir: Path, out: Path) -> None:
+    """Writes the best encoder so far of the run in `workdir` in Hugging Face's form."""
+    variables, about, folder = load_pretrained(workdir)
+    size = BertSize(**about["size"])
+    save_checkpoint(out, variables["params"]["encoder"], size, folder / TOKENIZER)
+
+
+def summarise(
+    config: Config,
+    result: Fit,
+    train: Sequences,
+    dev: Sequences,
+    model: MaskedLM,
+    parallel: Parallel,
+) -> dict[str, Any]:
+    """Everything in the report, for the best parameters.
+
+    "parameters" are those of the encoder with its pooler, which is what is handed on.
+    """
+    best = jax.device_get(result.best)
+    alone = jax.tree.map(lambda x: x[None], (best.params, best.batch_stats))
+    (metrics,) = make_evaluate(model, dev, parallel)[0](*alone)
+    baseline = unigram(train, dev, model.size.vocab_size)
+    warnings = []
+    if metrics["loss"] >= baseline["loss"]:
+        warnings = ["The model is no better than word frequencies: train longer or check the text."]
+    return {
+        "kind": "pretrain",
+        "system": SYSTEMS[config.data.pieces],
+        "name": config.name,
+        "languages": list(train),
+        "seed": config.seed,
+        "config": setup.as_json(config),
+        "versions": setup.versions(),
+        "device": setup.device_name(),
+        "data": {
+            "source": config.data.source,
+            "counts": {
+                f"{split} {lang}": len(rows["ids"])
+                for split, part in (("train", train), ("dev", dev))
+                for lang, rows in part.items()
+            },
+            "warnings": [],
+        },
+        "encoder": folder_name(config),
+        "vocabulary": model.size.vocab_size,
+        "metrics": {"dev": {**metrics, "unigram_perplexity": baseline["perplexity"]}},
+        "unigram": baseline,
+        "training": setup.training_summary(result, int(best.step)),
+        "parameters": setup.parameter_count(best.params["encoder"]),
+        "warnings": warnings,
+    }
