@@ -159,6 +159,14 @@ def classification() -> ConfigDict:
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 
+    # Self-training of a supervised system once it is trained: its steps (0: none), of which an
+    # epoch is a pass over all documents, and those between two evaluations (0: an epoch).
+    config.self_training = ConfigDict({"max_steps": 0, "eval_every": 0})
+    # Its own labels count where they are at least so probable; of each class only as many as keep
+    # the proportions of the labelled documents.
+    config.self_training.confidence = 0.0
+    config.self_training.balanced = False
+
     config.encoder = ConfigDict()
     # A BERT-like checkpoint (folder or hub name); "": a BiLSTM of the sizes in config.model.
     config.encoder.checkpoint = ""

@@ -1,6 +1,6 @@
 """python -m jaxsdgm.export --workdir=DIR (--out=FOLDER | --language=CODE --out=FILE.vec)
 
-Writes the transformer that a run fine-tuned as a checkpoint in Hugging Face's form (config.json,
+Writes the transformer that a run trained as a checkpoint in Hugging Face's form (config.json,
 model.safetensors, tokenizer), which transformers and any other program that reads such can load; or
 a language's embeddings from a run with a BiLSTM (an NXVAE's, for instance) as word vectors in
 fastText's text form. Exit status: 0 done, 2 bad input.
@@ -15,6 +15,7 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxsdgm.errors import UserError
+from jaxsdgm.experiments import masked_lm
 from jaxsdgm.experiments.features import the_checkpoint
 from jaxsdgm.experiments.inputs import checked_tokenizers
 from jaxsdgm.training.checkpoints import load_pretrained
@@ -36,6 +37,9 @@ def export_encoder(workdir: Path, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: there is something; name a new folder")
     variables, about, folder = load_pretrained(workdir)
+    if about.get("kind") == "masked_lm":
+        masked_lm.export_encoder(workdir, out)
+        return
     if not about.get("transformer"):
         raise UserError(
             f"{folder}: this run trained no transformer; give --language for a BiLSTM's embeddings"

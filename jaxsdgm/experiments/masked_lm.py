@@ -4,7 +4,7 @@ What comes out is a checkpoint in Hugging Face's form, `WORKDIR/bertw-<languages
 command takes as its `config.encoder.checkpoint`.
 """
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -14,39 +14,34 @@ import jax
 import numpy as np
 
 from jaxsdgm.data.batches import PretrainingPlan
-from jaxsdgm.data.bert_tokenizers import (
-    PAD,
-    SPECIAL,
-    most_frequent,
-    save_for_transformers,
-    whole_words,
-)
-from jaxsdgm.data.europarl import PretrainText
-from jaxsdgm.data.huggingface import HuggingFaceTokenizer
-from jaxsdgm.data.sequences import join, pack
-from jaxsdgm.data.sources import load_documents, load_pretraining
+from jaxsdgm.data.bert_tokenizers import save_for_transformers
+from jaxsdgm.data.sequences import join
+from jaxsdgm.data.sources import load_pretraining
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.chunked import Chunked
+from jaxsdgm.experiments.masked_text import (
+    ALL,
+    Sequences,
+    losses,
+    make_tokenizer,
+    masked_once,
+    read,
+    unigram,
+)
 from jaxsdgm.experiments.setup import Config
-from jaxsdgm.layers.bert import BertSize
+from jaxsdgm.layers.bert import ACTIVATIONS, BertSize
 from jaxsdgm.models.masked_lm import MaskedLM
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.loop import Fit, Schedule, fit
 from jaxsdgm.training.parallel import Parallel
-from jaxsdgm.training.progress import log
 from jaxsdgm.training.state import TrainState, bert_adam, create_state
 from jaxsdgm.training.step import make_run, make_step
 from jaxsdgm.training.trials import Plan, Task, Trial, shapes_of
 from jaxsdgm.weights.huggingface import save_checkpoint, write_config
 
-#: {language: {"ids": [n, t], "lengths": [n], "second": [n]}}; of dev masked, see `masked_once`
-Sequences = dict[str, dict[str, np.ndarray]]
-
 SYSTEMS = {"words": "BERTW"}
-SMOOTHING = 0.1  # of the unigram model: added to every count
-ALL = "all"  # languages are trained together
 TOKENIZER = "tokenizer"  # of a workdir: config.json and tokenizer in Hugging Face's form
 
 
@@ -98,6 +93,10 @@ def check(config: Config) -> None:
             f"config.data.max_length is {data.max_length}; use 5 to config.model.positions, "
             f"which is {model.positions}"
         )
+    if model.activation not in ACTIVATIONS:
+        raise UserError(
+            f"config.model.activation is {model.activation!r}; use one of {', '.join(ACTIVATIONS)}"
+        )
     if not 0 < model.masked_share < 1 or model.max_masked < 1:
         raise UserError("config.model.masked_share must be between 0 and 1, max_masked at least 1")
 
@@ -105,51 +104,6 @@ def check(config: Config) -> None:
 def folder_name(config: Config) -> str:
     """Of the encoder in the workdir: bertw-en-de; tables know the system by it."""
     return "-".join([SYSTEMS[config.data.pieces].lower(), *config.data.languages])
-
-
-# -- text --------------------------------------------------------------------------------------
-
-
-def make_tokenizer(config: Config, texts: Mapping[str, PretrainText]) -> HuggingFaceTokenizer:
-    """The words of both languages in one vocabulary."""
-    sizes = config.data.vocab_size
-    found = (
-        most_frequent(text.lines("train"), language, sizes.get(language, 50_000))
-        for language, text in texts.items()
-    )
-    return whole_words(found, ALL)
-
-
-def read(
-    config: Config, texts: Mapping[str, PretrainText], tokenizer: HuggingFaceTokenizer, split: str
-) -> Sequences:
-    """The sentences of a split, packed; training ones perhaps with documents."""
-    found = {}
-    for i, (language, text) in enumerate(texts.items()):
-        lines = [" ".join(tokens) for tokens in text.lines(split)]
-        if config.data.documents and split == "train":
-            lines += load_documents(config.data, language)
-        found[language] = pack(
-            tokenizer.pieces(lines),
-            max_length=config.data.max_length,
-            short_share=config.data.short_share,
-            seed=config.seed + i,
-        )
-        if not len(found[language]["ids"]):
-            raise UserError(f"{text.dev}: there are no {split} sentences")
-        log.info("%s %s: %d sequences", language, split, len(found[language]["ids"]))
-    return found
-
-
-def masked_once(model: MaskedLM, dev: Sequences) -> Sequences:
-    """Sequences masked for good, so that all evaluations ask the same: `nll` reads them."""
-    mask = jax.jit(partial(model.mask, jax.random.key(0)))
-
-    def masked(rows: dict[str, np.ndarray]) -> dict[str, np.ndarray]:
-        found = mask({**rows, "row": np.arange(len(rows["ids"]))})
-        return {**rows, **jax.tree.map(np.asarray, found._asdict())}
-
-    return {language: masked(rows) for language, rows in dev.items()}
 
 
 # -- training ----------------------------------------------------------------------------------
@@ -243,26 +197,6 @@ def make_evaluate(
             run.compile(params, batch_stats, rows)
 
     return evaluate, compile_evaluation
-
-
-def losses(nll: Mapping[str, np.ndarray], dev: Sequences) -> dict[str, float]:
-    """Nats a masked token, and their exponential: of all languages, then of each."""
-    counts = {lang: int((rows["targets"] != PAD).sum()) for lang, rows in dev.items()}
-    sums = {lang: float(x.sum(dtype=np.float64)) for lang, x in nll.items()}
-    loss = sum(sums.values()) / sum(counts.values())
-    each = {f"loss/{lang}": sums[lang] / max(counts[lang], 1) for lang in nll}
-    return {"loss": loss, "perplexity": float(np.exp(loss)), **each}
-
-
-def unigram(train: Sequences, dev: Sequences, vocab_size: int) -> dict[str, float]:
-    """As `losses`, of a model that knows the language and how frequent its words are."""
-    nll = {}
-    for language, rows in dev.items():
-        ids, targets = train[language]["ids"], rows["targets"]
-        counts = np.bincount(ids[ids >= len(SPECIAL)], minlength=vocab_size) + SMOOTHING
-        log_p = np.log(counts / counts[len(SPECIAL) :].sum())
-        nll[language] = -np.where(targets == PAD, 0, log_p[targets])
-    return losses(nll, dev)
 
 
 # -- results -----------------------------------------------------------------------------------

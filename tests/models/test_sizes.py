@@ -1,11 +1,11 @@
-"""Parameter counts of the paper's Tables 5 and 11 at the paper's sizes (spec §12)."""
+"""Parameter counts of the paper's Tables 5, 6 and 11 at the paper's sizes (spec §12)."""
 
 import jax
 import numpy as np
 import pytest
 
-from configs import europarl_nxvae, mldoc_nxvae
-from jaxsdgm.experiments import pretrain
+from configs import europarl_bert, europarl_nxvae, mldoc_bert, mldoc_nxvae
+from jaxsdgm.experiments import masked_lm, pretrain
 from jaxsdgm.experiments.systems import build_model
 from jaxsdgm.models.semi import fixed
 from jaxsdgm.training.parallel import Parallel
@@ -84,3 +84,9 @@ def test_layer_wise_trains_little():
     trained = {name: n for name, n in parts.items() if name not in still}
     assert sum(trained.values()) == 859_524
     assert fixed(built("en-de,en,32,bow")[0]) == ()
+
+
+def test_bert_of_words():
+    size = masked_lm.make_size(europarl_bert.get_config("en-de,words"), 84_101)
+    model = build_model(mldoc_bert.get_config("en-de,en,32"), {}, np.ones(4), transformer=size)
+    assert sum(counts(model, languages=("en",)).values()) == 44_974_204
