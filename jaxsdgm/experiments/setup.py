@@ -28,7 +28,7 @@ Config = Any
 
 PACKAGES = (
     *("jax", "flax", "optax", "orbax-checkpoint", "numpy"),
-    *("ml-collections", "scikit-learn", "transformers"),
+    *("ml-collections", "scikit-learn", "sentencepiece", "transformers"),
 )
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
