@@ -58,10 +58,12 @@ def _shared() -> ConfigDict:
 
 
 def pretraining() -> ConfigDict:
-    """NXVAE on two languages (spec §4)."""
+    """NXVAE or SNXVAE on two languages (spec §4)."""
     config = _shared()
     config.experiment = "pretrain"
     config.data.source = "europarl"
+    # SNXVAE: pieces of one SentencePiece BPE vocabulary that the languages share; 0: words of each.
+    config.data.subwords = 0
     config.data.batch_size = 128
     # Tokens kept of a sentence; 0: the median length of the training sentences.
     config.data.max_length = 0

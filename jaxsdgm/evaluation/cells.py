@@ -23,7 +23,8 @@ SYSTEMS = {
 GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
 SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
-OWN_ENCODERS = ("BiLSTM", "NXVAE", NOTHING)  # all others are checkpoints of transformers
+PRETRAINED = ("NXVAE", "SNXVAE")
+OWN_ENCODERS = ("BiLSTM", *PRETRAINED, NOTHING)  # all others are checkpoints of transformers
 FOREIGN = "not results of this library"
 #: fields of a config that may differ between the runs of one cell
 FREE = frozenset(

@@ -53,6 +53,7 @@ NOTES = {
 #: how the paper calls what a run of ours calls otherwise
 ROWS: dict[str, Where] = {
     **dict.fromkeys(("RAND", "EMBEDDING-MODELS"), {"system": "NXVAE-z1", "start": "BiLSTM"}),
+    "SNXVAE-z1": {"system": "NXVAE-z1", "start": "SNXVAE"},
     **{
         name: {"system": "NXVAE-z1", "start": "vectors", "vectors": name.lower()}
         for name in ("FT", "MUSE", "PEMB", "NXEMB")

@@ -42,7 +42,8 @@ def run_from(config, *, languages=None):
         return run
     n = config.data.n_labels
     vectors = {"name": name_of(config.vectors)} if config.get("vectors") else None
-    name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
+    nxvae = config.pretrained and ("SNXVAE" if "snxvae" in config.pretrained else "NXVAE")
+    name = config.encoder.checkpoint or nxvae or "BiLSTM"
     counts = {split: [10, 20, 30, 40] for split in ("train", "dev", "test")}
     return {
         **run,

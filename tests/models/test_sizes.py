@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from configs import europarl_nxvae, mldoc_nxvae
+from configs import europarl_nxvae, europarl_snxvae, mldoc_nxvae
 from jaxsdgm.experiments import pretrain
 from jaxsdgm.experiments.systems import build_model
+from jaxsdgm.layers.encoders import SHARED
 from jaxsdgm.models.semi import fixed
 from jaxsdgm.training.parallel import Parallel
 
@@ -76,6 +77,17 @@ def test_systems(argument, total):
     if total is None:  # the paper prints one figure for DE and FR; this pair has two large decoders
         total = 44_471_428 + SIZES["de"] - SIZES["en"]
     assert found == total
+
+
+def test_snxvae():
+    config = europarl_snxvae.get_config("en-de")
+    sizes = {SHARED: config.data.subwords + 1}
+    assert sum(counts(pretrain.build(config, sizes, Parallel())).values()) == 17_761_850
+    for language in ("en", "de"):
+        for system, total in (("nxvae_z1", 16_833_324), ("bow", 20_390_825)):
+            config = mldoc_nxvae.get_config(f"en-de,{language},32,{system}")
+            found = counts(build_model(config, sizes, np.ones(4)), languages=(language,))
+            assert sum(found.values()) == total
 
 
 def test_layer_wise_trains_little():
