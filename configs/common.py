@@ -60,10 +60,12 @@ def _shared() -> ConfigDict:
 
 
 def pretraining() -> ConfigDict:
-    """NXVAE on two languages (spec §4)."""
+    """NXVAE or SNXVAE on two languages (spec §4)."""
     config = _shared()
     config.experiment = "pretrain"
     config.data.source = "europarl"
+    # SNXVAE: pieces of one SentencePiece BPE vocabulary that the languages share; 0: words of each.
+    config.data.subwords = 0
     config.data.batch_size = 128
     # Tokens kept of a sentence; 0: the median length of the training sentences.
     config.data.max_length = 0
@@ -99,7 +101,7 @@ def pretraining() -> ConfigDict:
 
 
 def masked_lm() -> ConfigDict:
-    """BERT on two languages (spec §11.1), as the paper's BERTW."""
+    """BERT on two languages (spec §11.1): the paper's BERTW."""
     config = _shared()
     config.experiment = "masked_lm"
     config.learning_rate = 1e-4
@@ -109,8 +111,8 @@ def masked_lm() -> ConfigDict:
     # Gradients of a larger norm are scaled down to it.
     config.clip = 1.0
     config.data.source = "europarl"
-    # Vocabulary: words (whole ones, the union of the languages' data.vocab_size most frequent).
-    config.data.pieces = "words"
+    # Pieces of one SentencePiece BPE vocabulary; 0: the union of the languages' words.
+    config.data.subwords = 0
     # Tokens of a sequence, special ones included; sentences are packed into it.
     config.data.max_length = 200
     # Of the sequences that are shorter.

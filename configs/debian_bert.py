@@ -3,7 +3,7 @@
     python -m jaxsdgm.data.debian --out data/debian
     python -m jaxsdgm.main --config=configs/debian_bert.py:de-en,words --config.data.dir=data/debian
 
-The argument is the language pair (de-en, fr-en) and the pieces: words.
+The argument is the language pair (de-en, fr-en) and words or subwords.
 """
 
 from ml_collections import ConfigDict
@@ -19,9 +19,9 @@ def get_config(argument: str = "de-en,words") -> ConfigDict:
     config.rate_warmup = 200
     config.data.source = "debian"
     config.data.languages = tuple(pair.split("-"))
-    config.data.pieces = pieces
     config.data.normaliser = "words"
     config.data.vocab_size = ConfigDict(dict.fromkeys(config.data.languages, 16_000))
+    config.data.subwords = 8_000 if pieces == "subwords" else 0
     config.data.max_length = 64
     config.data.dev_lines = 2_000
     config.data.documents = True

@@ -1,10 +1,10 @@
-"""BERT at the paper's size on Europarl v7, by masked words (Table 6, spec §11.1): BERTW.
+"""BERT at the paper's sizes on Europarl v7, by masked words (Table 6, spec §11.1).
 
     python -m jaxsdgm.main --config=configs/europarl_bert.py:en-de,words --config.data.dir=DIR
 
-DIR is that of europarl_nxvae.py. The argument is the language pair and the pieces: words. The
-encoder, 45.0 M parameters, is WORKDIR/bertw-en-de afterwards. The paper's run took five days on one
-GTX 1080 Ti; not yet run here.
+DIR is that of europarl_nxvae.py. The argument is the language pair and words (BERTW, 45.0 M
+parameters) or subwords (BERTSW, 19.1 M). The encoder is WORKDIR/bertw-en-de or bertsw-en-de
+afterwards. The paper's runs took five and three days on one GTX 1080 Ti; not yet run here.
 """
 
 from ml_collections import ConfigDict
@@ -17,5 +17,8 @@ def get_config(argument: str = "en-de,words") -> ConfigDict:
     config = common.masked_lm()
     config.name = f"europarl_bert_{pair}_{pieces}"
     config.data.languages = tuple(pair.split("-"))
-    config.data.pieces = pieces
+    if pieces == "subwords":
+        config.data.subwords = 10_000
+        config.model.layers = 11
+        config.model.feed_forward = 1800
     return config

@@ -16,6 +16,7 @@ import numpy as np
 import tokenizers
 
 from jaxsdgm.data.documents import read_lines, write_text
+from jaxsdgm.data.subwords import SentencePieceTokenizer
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 
@@ -237,4 +238,22 @@ def _padded(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.nda
 
 
 #: what turns text into ids
-Tokenizer = WordTokenizer | HuggingFaceTokenizer
+Tokenizer = WordTokenizer | SentencePieceTokenizer | HuggingFaceTokenizer
+
+#: by the "kind" in their JSON
+KINDS: dict[str, type[Tokenizer]] = {
+    "words": WordTokenizer,
+    "sentencepiece": SentencePieceTokenizer,
+    "huggingface": HuggingFaceTokenizer,
+}
+
+
+def load_saved(directory: str | Path, language: str) -> Tokenizer:
+    """The tokenizer of a language that a run has saved, of whichever kind; UserError as theirs."""
+    about, kind = Path(directory) / f"{language}.json", "words"
+    if about.is_file():
+        try:
+            kind = json.loads("\n".join(read_lines(about))).get("kind", kind)
+        except (ValueError, AttributeError):
+            raise UserError(f"{about}: damaged, not the JSON of a tokenizer; copy again") from None
+    return KINDS.get(kind, WordTokenizer).load(directory, language)

@@ -1,6 +1,7 @@
 """Pretraining of a BERT on two languages' sentences, by masked words alone (spec §11.1).
 
-What comes out is a checkpoint in Hugging Face's form, `WORKDIR/bertw-<languages>`, which any
+What comes out is a checkpoint in Hugging Face's form, `WORKDIR/bertw-<languages>` (of subwords
+`bertsw-`), which any
 command takes as its `config.encoder.checkpoint`.
 """
 
@@ -18,6 +19,7 @@ from jaxsdgm.data.bert_tokenizers import save_for_transformers
 from jaxsdgm.data.sequences import join
 from jaxsdgm.data.sources import load_pretraining
 from jaxsdgm.errors import UserError
+from jaxsdgm.evaluation.cells import language_order
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.chunked import Chunked
@@ -41,7 +43,6 @@ from jaxsdgm.training.step import make_run, make_step
 from jaxsdgm.training.trials import Plan, Task, Trial, shapes_of
 from jaxsdgm.weights.huggingface import save_checkpoint, write_config
 
-SYSTEMS = {"words": "BERTW"}
 TOKENIZER = "tokenizer"  # of a workdir: config.json and tokenizer in Hugging Face's form
 
 
@@ -79,9 +80,6 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
 
 def check(config: Config) -> None:
     """Raises UserError for values that cannot be."""
-    if config.data.pieces not in SYSTEMS:
-        known = ", ".join(SYSTEMS)
-        raise UserError(f"config.data.pieces is {config.data.pieces!r}; use one of {known}")
     model, data = config.model, config.data
     if model.hidden % model.heads:
         raise UserError(
@@ -101,9 +99,15 @@ def check(config: Config) -> None:
         raise UserError("config.model.masked_share must be between 0 and 1, max_masked at least 1")
 
 
+def system(config: Config) -> str:
+    """As the paper calls it."""
+    return "BERTSW" if config.data.subwords else "BERTW"
+
+
 def folder_name(config: Config) -> str:
-    """Of the encoder in the workdir: bertw-en-de; tables know the system by it."""
-    return "-".join([SYSTEMS[config.data.pieces].lower(), *config.data.languages])
+    """Of the encoder in the workdir: bertw-en-de; tables know the run by it."""
+    languages = sorted(config.data.languages, key=language_order)
+    return "-".join([system(config).lower(), *languages])
 
 
 # -- training ----------------------------------------------------------------------------------
@@ -230,7 +234,7 @@ def summarise(
         warnings = ["The model is no better than word frequencies: train longer or check the text."]
     return {
         "kind": "pretrain",
-        "system": SYSTEMS[config.data.pieces],
+        "system": system(config),
         "name": config.name,
         "languages": list(train),
         "seed": config.seed,

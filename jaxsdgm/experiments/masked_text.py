@@ -7,11 +7,18 @@ from itertools import chain
 import jax
 import numpy as np
 
-from jaxsdgm.data.bert_tokenizers import PAD, SPECIAL, most_frequent, whole_words
+from jaxsdgm.data.bert_tokenizers import (
+    PAD,
+    SPECIAL,
+    most_frequent,
+    pieces_of_words,
+    whole_words,
+)
 from jaxsdgm.data.europarl import PretrainText
 from jaxsdgm.data.huggingface import HuggingFaceTokenizer
 from jaxsdgm.data.sequences import pack
 from jaxsdgm.data.sources import load_documents
+from jaxsdgm.data.subwords import train_subwords
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.masked_lm import MaskedLM
@@ -25,7 +32,10 @@ SMOOTHING = 0.1  # of the unigram model: added to every count
 
 
 def make_tokenizer(config: Config, texts: Mapping[str, PretrainText]) -> HuggingFaceTokenizer:
-    """The words of both languages in one vocabulary."""
+    """One vocabulary for all languages: pieces of words, or the union of whole words."""
+    if config.data.subwords:
+        mixed = chain.from_iterable(text.lines("train") for text in texts.values())
+        return pieces_of_words(train_subwords(mixed, size=config.data.subwords), ALL)
     sizes = config.data.vocab_size
     found = (
         most_frequent(text.lines("train"), language, sizes.get(language, 50_000))

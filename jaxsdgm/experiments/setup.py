@@ -16,7 +16,10 @@ from jax import Array
 
 from jaxsdgm import __version__
 from jaxsdgm.data.documents import write_text
+from jaxsdgm.data.huggingface import Tokenizer
+from jaxsdgm.data.subwords import SentencePieceTokenizer
 from jaxsdgm.errors import UserError
+from jaxsdgm.layers.encoders import SHARED
 from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.terms import masked_mean, normal_noise
 from jaxsdgm.training import schedules
@@ -29,7 +32,7 @@ Config = Any
 
 PACKAGES = (
     *("jax", "flax", "optax", "orbax-checkpoint", "numpy"),
-    *("ml-collections", "scikit-learn", "transformers"),
+    *("ml-collections", "scikit-learn", "sentencepiece", "transformers"),
 )
 STREAMS = ("dropout", "masking")  # of random numbers that a model draws itself
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
@@ -57,6 +60,17 @@ def recurrence(config: Config, parallel: Parallel, *, trials: int) -> str:
             "nor for rows spread over devices; use auto"
         )
     return wanted
+
+
+def vocab_sizes(tokenizers: Mapping[str, Tokenizer]) -> dict[str, int]:
+    """Sizes of the languages' vocabularies, or of the one that all of them share."""
+    shared = has_subwords(tokenizers)
+    return {SHARED if shared else name: t.vocab_size for name, t in tokenizers.items()}
+
+
+def has_subwords(tokenizers: Mapping[str, Tokenizer]) -> bool:
+    """Whether the languages share SNXVAE's vocabulary of subwords."""
+    return any(isinstance(t, SentencePieceTokenizer) for t in tokenizers.values())
 
 
 def compute_dtype(config: Config) -> Any:

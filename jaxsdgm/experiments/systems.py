@@ -15,7 +15,13 @@ from jaxsdgm.experiments.baselines import BASELINES
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.layers.bert import BertSize
-from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
+from jaxsdgm.layers.encoders import (
+    FrozenFeatures,
+    TextEncoder,
+    TransformerEncoder,
+    embeddings_of,
+    vocabulary,
+)
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.models.semi import TRANSFERRED, SemiSupervised
@@ -30,7 +36,7 @@ def build(
     config: Config, inputs: Inputs, parallel: Parallel, *, trials: int = 1
 ) -> SemiSupervised | Classifier:
     """The system of a config for the vocabularies and classes of its inputs."""
-    sizes = {language: t.vocab_size for language, t in inputs.tokenizers.items()}
+    sizes = setup.vocab_sizes(inputs.tokenizers)
     if config.model.unlabelled_chunk and len(parallel.devices) > 1:
         raise UserError(
             "config.model.unlabelled_chunk shares statistics among documents of one device; "
@@ -38,7 +44,8 @@ def build(
         )
     labels = inputs.splits["train"]["labels"][list(inputs.subset.indices)]
     counts = np.bincount(labels, minlength=len(inputs.corpus.label_names))
-    decoder_sizes = {inputs.language: inputs.targets.size} if inputs.targets else None
+    words = vocabulary(sizes, inputs.language)
+    decoder_sizes = {words: inputs.targets.size} if inputs.targets else None
     return build_model(
         config,
         sizes,
@@ -162,7 +169,7 @@ def word_table(encoder: Any, language: str) -> Any:
     """The embeddings `[v, e]` of a BiLSTM's language, or of a transformer's wordpieces."""
     if "bert" in encoder:
         return encoder["bert"]["words"]
-    return encoder[f"embeddings_{language}"]["table"]
+    return embeddings_of(encoder, language)
 
 
 def _take(ours: Any, theirs: Any, path: str) -> Any:

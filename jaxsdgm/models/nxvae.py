@@ -1,7 +1,8 @@
 """NXVAE: the non-parallel cross-lingual variational autoencoder (EACL 2021, §2.1; spec §4).
 
 One encoder shared by the languages, embeddings and a bag-of-words decoder for each, and a
-discriminator that tells the languages apart from h, which the encoder learns to deceive.
+discriminator that tells the languages apart from h, which the encoder learns to deceive. SNXVAE
+is the same with subwords, whose embeddings and decoder all languages share.
 """
 
 from collections.abc import Mapping
@@ -14,7 +15,7 @@ from jax import Array
 
 from jaxsdgm.distributions import DiagonalGaussian, binary_cross_entropy, kl
 from jaxsdgm.layers.decoders import BagOfWordsDecoder
-from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
+from jaxsdgm.layers.encoders import GaussianHead, TextEncoder, vocabulary
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
 
@@ -22,6 +23,7 @@ from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, wh
 class NXVAE(nn.Module):
     """p(x | z) p(z) with q(z | x) on a shared BiLSTM; `vocab_sizes` names the languages in order.
 
+    Where they share a vocabulary (`layers.encoders.SHARED`), `languages` names them.
     `adversary` is "none", "separate" (the discriminator minimises its own loss on a constant h and
     the encoder is trained against a constant discriminator, as the paper describes) or "reference"
     (both losses into all parameters, what the paper's code did; only to compare with it).
@@ -30,6 +32,7 @@ class NXVAE(nn.Module):
 
     vocab_sizes: Mapping[str, int]
     encoder_config: Mapping[str, Any]
+    languages: tuple[str, ...] = ()
     latent: int = 300
     discriminator_hidden: int = 1024
     adversary: str = "separate"
@@ -43,8 +46,7 @@ class NXVAE(nn.Module):
         self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
         self.posterior = GaussianHead(self.latent, axis_name=self.axis_name, **types)
         self.decoders = {
-            language: BagOfWordsDecoder(size, **types)
-            for language, size in self.vocab_sizes.items()
+            name: BagOfWordsDecoder(size, **types) for name, size in self.vocab_sizes.items()
         }
         if self.adversary != "none":
             self.discriminator = MLP((self.discriminator_hidden, 1), **types)
@@ -53,7 +55,7 @@ class NXVAE(nn.Module):
         """Touches every parameter; for `init` only."""
         batch = {"sentences": whole(rows)}
         hyper = {"kl_weight": jnp.ones(()), "kl_target": jnp.zeros(())}
-        for language in self.vocab_sizes:
+        for language in self.languages or self.vocab_sizes:
             self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
 
     def encode(
@@ -100,7 +102,8 @@ class NXVAE(nn.Module):
         h, q = self.encode(rows, language=language, train=train)
         z = q.sample(noise("z", rows["row"], (self.latent,))) if train and self.sample else q.mean
         table = self.encoder.table(language)
-        reconstruction = self.decoders[language].nll(z, rows.get("targets", rows["ids"]), table)
+        decoder = self.decoders[vocabulary(self.vocab_sizes, language)]
+        reconstruction = decoder.nll(z, rows.get("targets", rows["ids"]), table)
         terms = {"reconstruction": reconstruction, "kl": kl(q)}
         gap = terms["kl"] - hyper["kl_target"]
         # |mean| is not a mean of terms: a common sign gives the same value and gradient
@@ -113,7 +116,7 @@ class NXVAE(nn.Module):
 
     def _adversary(self, h: Array, row: Array, language: str) -> dict[str, Array]:
         """BCE of the discriminator, whose target is 1 for the first language, and its opposite."""
-        target = float(language == next(iter(self.vocab_sizes)))
+        target = float(language == next(iter(self.languages or self.vocab_sizes)))
         if self.adversary == "reference":
             logits = frozen = self.discriminator(h, row, train=False)[..., 0]
         else:

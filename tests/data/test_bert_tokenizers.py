@@ -1,9 +1,18 @@
 """Tokenizers of a BERT from scratch: the words of the normaliser, in Hugging Face's form."""
 
+import random
+
 import numpy as np
 
-from jaxsdgm.data.bert_tokenizers import SPECIAL, most_frequent, save_for_transformers, whole_words
+from jaxsdgm.data.bert_tokenizers import (
+    SPECIAL,
+    most_frequent,
+    pieces_of_words,
+    save_for_transformers,
+    whole_words,
+)
 from jaxsdgm.data.huggingface import HuggingFaceTokenizer
+from jaxsdgm.data.subwords import SentencePieceTokenizer, train_subwords
 from jaxsdgm.data.tokenizers import words
 
 TEXTS = [
@@ -45,3 +54,19 @@ def test_transformers_reads_it(tmp_path):
     assert read.digest == tokenizer().digest
     for text in TEXTS:
         np.testing.assert_array_equal(read.encode([text], 64)[0], tokenizer().encode([text], 64)[0])
+
+
+def test_pieces_are_those_of_sentencepiece():
+    rng = random.Random(0)
+    make = lambda n: "".join(rng.choices("aeinrstüé", [9, 8, 7, 6, 5, 4, 3, 1, 1], k=n))
+    known = [make(rng.randint(1, 12)) for _ in range(150)]
+    lines = [rng.choices(known, k=12) for _ in range(400)]
+    model = train_subwords(lines, size=120)
+    theirs, ours = SentencePieceTokenizer("en", "words", model), pieces_of_words(model, "all")
+    assert ours.vocab_size == 125
+    assert ours.words[5:] == theirs.words[1:]
+    texts = [" ".join([*line, make(9), "x0"]) for line in lines[:200]]
+    rows = theirs.rows([text.split() for text in texts])
+    expected = [[1 if i == theirs.unk_id else i + 4 for i in row] for row in rows]
+    assert list(ours.pieces(texts)) == expected
+    assert ours.decode(ours.encode([" ".join(known)], 9999)[0]) == [" ".join(known)]

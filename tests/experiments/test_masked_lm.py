@@ -92,7 +92,7 @@ def test_resumed_in_the_same_bits(workdir):
 @pytest.mark.parametrize(
     ("field", "value", "match"),
     [
-        ("data.pieces", "letters", "config.data.pieces is 'letters'; use one of words"),
+        ("data.subwords", 9_000, "config.data.subwords=9000 cannot be made of the text"),
         ("model.heads", 5, "hidden 32 does not divide among config.model.heads 5"),
         ("data.max_length", 65, "config.data.max_length is 65; use 5 to .* 64"),
         ("model.masked_share", 0.0, "masked_share must be between 0 and 1"),

@@ -4,9 +4,10 @@ import jax
 import numpy as np
 import pytest
 
-from configs import europarl_bert, europarl_nxvae, mldoc_bert, mldoc_nxvae
+from configs import europarl_bert, europarl_nxvae, europarl_snxvae, mldoc_bert, mldoc_nxvae
 from jaxsdgm.experiments import masked_lm, pretrain
 from jaxsdgm.experiments.systems import build_model
+from jaxsdgm.layers.encoders import SHARED
 from jaxsdgm.models.semi import fixed
 from jaxsdgm.training.parallel import Parallel
 
@@ -78,6 +79,17 @@ def test_systems(argument, total):
     assert found == total
 
 
+def test_snxvae():
+    config = europarl_snxvae.get_config("en-de")
+    sizes = {SHARED: config.data.subwords + 1}
+    assert sum(counts(pretrain.build(config, sizes, Parallel())).values()) == 17_761_850
+    for language in ("en", "de"):
+        for system, total in (("nxvae_z1", 16_833_324), ("bow", 20_390_825)):
+            config = mldoc_nxvae.get_config(f"en-de,{language},32,{system}")
+            found = counts(build_model(config, sizes, np.ones(4)), languages=(language,))
+            assert sum(found.values()) == total
+
+
 def test_layer_wise_trains_little():
     parts = system("en-de,en,32,none")
     still = fixed(built("en-de,en,32,none")[0])
@@ -86,7 +98,11 @@ def test_layer_wise_trains_little():
     assert fixed(built("en-de,en,32,bow")[0]) == ()
 
 
-def test_bert_of_words():
-    size = masked_lm.make_size(europarl_bert.get_config("en-de,words"), 84_101)
+@pytest.mark.parametrize(
+    ("pieces", "vocabulary", "total"),
+    [("words", 84_101, 44_974_204), ("subwords", 10_005, 19_137_304)],
+)
+def test_bert(pieces, vocabulary, total):
+    size = masked_lm.make_size(europarl_bert.get_config(f"en-de,{pieces}"), vocabulary)
     model = build_model(mldoc_bert.get_config("en-de,en,32"), {}, np.ones(4), transformer=size)
-    assert sum(counts(model, languages=("en",)).values()) == 44_974_204
+    assert sum(counts(model, languages=("en",)).values()) == total
