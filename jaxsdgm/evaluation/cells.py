@@ -23,8 +23,9 @@ SYSTEMS = {
 }
 GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
-SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
-PRETRAINED = ("NXVAE", "SNXVAE", "BERTW", "BERTSW")
+BERTS = ("BERTW", "BERTSW")
+SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "TF-IDF + LR", "features + LR")
+PRETRAINED = ("NXVAE", "SNXVAE", *BERTS)
 OWN_ENCODERS = ("BiLSTM", *PRETRAINED, NOTHING)  # all others are checkpoints of transformers
 _OWN_BERT = re.compile("(bertw|bertsw)-([a-z]+-[a-z]+)")
 FOREIGN = "not results of this library"

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxsdgm.evaluation.cells import LANGUAGES, OWN_ENCODERS, language_order
+from jaxsdgm.evaluation.cells import BERTS, LANGUAGES, OWN_ENCODERS, language_order
 from jaxsdgm.evaluation.formats import write_grids
 from jaxsdgm.evaluation.layouts import (
     HEADS,
@@ -83,15 +83,14 @@ def paper_tables() -> list[Table]:
     nxvae = [Key(("NXVAE", pair), {"system": "NXVAE", "pair": pair}) for pair in PAIRS]
     snxvae = Key(("SNXVAE", "en-de"), {"system": "SNXVAE", "pair": "en-de"})
     supervised = Key((", ".join(TWINS),), {"system": TWINS, "start": "NXVAE"})
-    berts = ("BERTW", "BERTSW")
-    bert = Key((", ".join(berts),), {"system": berts, "start": berts})
+    bert = Key((", ".join(BERTS),), {"system": BERTS, "start": BERTS})
     any_run = {"system": "TF-IDF + LR", "start": NOTHING, "pair": "en-de", "n": "all"}
     mbert = {**CLASSIFY, "language": "en", "n": 8}
     return [
         _table("2", CLASSIFY, **by_split(LANGUAGES, LABELS), example=any_run, apart=False),
         *(_accuracies("4", pair, SIZES) for pair in PAIRS),
         _settings("5", PRETRAIN, [*nxvae, snxvae]),
-        _settings("6", PRETRAIN, named(berts), example={"pair": "en-de"}),
+        _settings("6", PRETRAIN, named(BERTS), example={"pair": "en-de"}),
         _settings("7", TUNED, [supervised, bert]),
         _table(
             "8",
@@ -169,8 +168,8 @@ def other_tables(corpus: str, runs: Sequence[Run]) -> list[Table]:
 
     settings = {
         "5": (pretrain, pretrained("NXVAE", "SNXVAE")),
-        "6": (pretrain, pretrained("BERTW", "BERTSW")),
-        "7": (own, named([name for name in systems if name in (*TWINS, "BERTW", "BERTSW")])),
+        "6": (pretrain, pretrained(*BERTS)),
+        "7": (own, named([name for name in systems if name in (*TWINS, *BERTS)])),
         "9": (own, named(generative)),
         "12": (transformer, named([name for name in heads if name in (*TWINS, "SUP-h", *SDGM)])),
     }

@@ -53,6 +53,7 @@ def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> l
     Those of a run that could not go on are empty.
     """
     one = next(iter(configs.values()))
+    again = self_training.wanted(one)
     if one.model.system in baselines.BASELINES:
         return [baselines.run(c, folder, corpus=corpus) for folder, c in configs.items()]
     for folder, c in configs.items():
@@ -60,12 +61,9 @@ def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> l
     todo = {folder: c for folder, c in configs.items() if not setup.finished(folder)}
     if todo:
         base, parallel = load_inputs(one, corpus), Parallel(one.parallel)
-        if self_training.wanted(one):
+        if again:
             self_training.require_unlabelled(base)
-            first = {
-                f / self_training.FOLDER: self_training.first_stage(c) for f, c in todo.items()
-            }
-            run_side_by_side(first, corpus)
+            run_side_by_side(self_training.first_stages(todo), corpus)
         for model, group in by_model(todo, base, parallel):
             train_group(model, {folder: todo[folder] for folder in group}, group, parallel)
     return [setup.finished(folder) or {} for folder in configs]

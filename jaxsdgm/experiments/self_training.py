@@ -7,7 +7,7 @@ with the most probable one. They are labelled anew after every evaluation that i
 
 import dataclasses
 import json
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -72,11 +72,12 @@ def require_unlabelled(inputs: Inputs) -> None:
         )
 
 
-def first_stage(config: Config) -> Config:
-    """The supervised run."""
-    config = config.copy_and_resolve_references()
-    config.self_training.max_steps = 0
-    return config
+def first_stages(configs: Mapping[Path, Config]) -> dict[Path, Config]:
+    """The supervised runs, by their workdirs."""
+    found = {folder / FOLDER: c.copy_and_resolve_references() for folder, c in configs.items()}
+    for config in found.values():
+        config.self_training.max_steps = 0
+    return found
 
 
 def second_stage(config: Config) -> Config:
