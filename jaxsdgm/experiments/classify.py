@@ -103,9 +103,7 @@ def train_group(
     for (folder, one), result in zip(configs.items(), fits, strict=True):
         if result.ended_well:
             results, figures = summarise(one, inputs[folder], result)
-            if self_training.wanted(one):
-                found = self_training.evidence(folder, inputs[folder], result.state)
-                results["self_training"] = found
+            results |= self_training.evidence(one, folder, inputs[folder], result.state)
             write_report(folder, results, figures=figures)
             setup.write_results(folder, results)
 

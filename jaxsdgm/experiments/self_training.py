@@ -212,18 +212,22 @@ class Start:
         return dataclasses.replace(trial, make=make)
 
 
-def evidence(workdir: Path, inputs: Inputs, state: SelfTrained) -> dict[str, Any]:
-    """What self-training changed, and how good its labels were where the true ones are known.
+def evidence(config: Config, workdir: Path, inputs: Inputs, state: Any) -> dict[str, Any]:
+    """{"self_training": what it changed}; {} of a run without it.
 
-    These are looked at here alone, when all is over.
+    With it, how good its labels were where the true ones are known, which are looked at here alone.
     """
+    if not wanted(config):
+        return {}
     metrics = json.loads((workdir / FOLDER / "results.json").read_text("utf-8"))["metrics"]
     true = inputs.splits["train"]["labels"]
     found = (np.asarray(state.known) < 0) & (np.asarray(state.trusted) > 0)
     right = (np.asarray(state.labels) == true)[found & (true >= 0)]
     return {
-        "supervised": {split: metrics[split]["accuracy"] for split in ("dev", "test")},
-        "trusted": int(found.sum()),
-        "of": len(inputs.unlabelled),
-        "right": float(right.mean()) if len(right) else None,
+        "self_training": {
+            "supervised": {split: metrics[split]["accuracy"] for split in ("dev", "test")},
+            "trusted": int(found.sum()),
+            "of": len(inputs.unlabelled),
+            "right": float(right.mean()) if len(right) else None,
+        }
     }

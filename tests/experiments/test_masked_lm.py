@@ -2,6 +2,7 @@
 
 import json
 import random
+import shutil
 
 import jax
 import numpy as np
@@ -74,10 +75,9 @@ def test_the_encoder_in_hugging_faces_form(workdir, tmp_path):
         assert (tmp_path / "out" / name).read_bytes() == (folder / name).read_bytes()
 
 
+@pytest.mark.slow
 def test_resumed_in_the_same_bits(workdir):
     """Stopped after the first evaluation, then gone on with."""
-    import shutil
-
     whole, cut = workdir / "run", workdir / "cut"
     shutil.copytree(whole, cut)
     (cut / "results.json").unlink()
@@ -131,6 +131,7 @@ def fine_tuned(workdir, **fields):
     return config
 
 
+@pytest.mark.slow
 def test_fine_tuning_and_self_training(workdir, tmp_path):
     write_documents(workdir)
     steps = {"self_training.max_steps": 6, "self_training.eval_every": 3}
