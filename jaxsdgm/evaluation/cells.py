@@ -147,7 +147,8 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
 
 def system_name(results: Mapping[str, Any]) -> str:
     """As the paper calls it."""
-    name, config = results["system"], results["config"]
+    name: str = results["system"]
+    config = results["config"]
     if name in GENERATIVE:
         return GENERATIVE[name] + DECODERS[config["model"]["decoder"]]
     bert = own_bert(results)

@@ -1,8 +1,7 @@
 """Pretraining of a BERT on two languages' sentences, by masked words alone (spec §11.1).
 
 What comes out is a checkpoint in Hugging Face's form, `WORKDIR/bertw-<languages>` (of subwords
-`bertsw-`), which any
-command takes as its `config.encoder.checkpoint`.
+`bertsw-`), which any command takes as its `config.encoder.checkpoint`.
 """
 
 from collections.abc import Callable

@@ -24,7 +24,6 @@ from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.outputs import make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.systems import SUPERVISED
-from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.processes import fetch
@@ -154,8 +153,8 @@ class Teacher:
         return dataclasses.replace(states, labels=labels, trusted=trusted)
 
 
-def make_teacher(config: Config, model: Classifier, inputs: Inputs, parallel: Parallel) -> Teacher:
-    """With the options of a config."""
+def make_teacher(config: Config, model: Any, inputs: Inputs, parallel: Parallel) -> Teacher:
+    """With the options of a config; the model is a `Classifier`."""
     options = {name: config.self_training[name] for name in ("confidence", "balanced")}
     return Teacher(
         make_predict(model, inputs.language, parallel, trials=True),

@@ -135,4 +135,5 @@ class MaskedLM(nn.Module):
         x, table = promote_dtype(x, self.encoder.table(), dtype=self.dtype)
         targets = rows["targets"]
         flat = x.reshape(-1, x.shape[-1]), table, self.bias, targets.reshape(-1, 1)
-        return softmax_nll(*flat, False).reshape(targets.shape).sum(-1)
+        nll: Any = softmax_nll(*flat, False)
+        return nll.reshape(targets.shape).sum(-1)
