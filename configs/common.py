@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 def _shared() -> ConfigDict:
     config = ConfigDict()
     config.name = ""
-    # Which job: pretrain or classify.
+    # Which job: pretrain, masked_lm or classify.
     config.experiment = ""
     config.seed = 0
     # Workdir (or checkpoints folder, or one step in it) of the stage before; "" for random values.
@@ -20,8 +20,10 @@ def _shared() -> ConfigDict:
     # Write a trace of a few steps into WORKDIR/profile, for TensorBoard or ui.perfetto.dev.
     config.profile = False
     config.learning_rate = 5e-4
-    # constant, or cosine: down to a twentieth at training.max_steps.
+    # constant; cosine: down to a twentieth at training.max_steps; or linear: up in rate_warmup
+    # steps, then down to 0 at training.max_steps.
     config.rate_schedule = "constant"
+    config.rate_warmup = 0
     # Decoupled (AdamW); word tables are left alone.
     config.weight_decay = 0.0
 
@@ -58,10 +60,12 @@ def _shared() -> ConfigDict:
 
 
 def pretraining() -> ConfigDict:
-    """NXVAE on two languages (spec §4)."""
+    """NXVAE or SNXVAE on two languages (spec §4)."""
     config = _shared()
     config.experiment = "pretrain"
     config.data.source = "europarl"
+    # SNXVAE: pieces of one SentencePiece BPE vocabulary that the languages share; 0: words of each.
+    config.data.subwords = 0
     config.data.batch_size = 128
     # Tokens kept of a sentence; 0: the median length of the training sentences.
     config.data.max_length = 0
@@ -93,6 +97,48 @@ def pretraining() -> ConfigDict:
     config.training.eval_every = 2_000
     config.training.patience = 5
     config.training.min_delta = 0.25
+    return config
+
+
+def masked_lm() -> ConfigDict:
+    """BERT on two languages (spec §11.1): the paper's BERTW."""
+    config = _shared()
+    config.experiment = "masked_lm"
+    config.learning_rate = 1e-4
+    config.rate_schedule = "linear"
+    config.rate_warmup = 10_000
+    config.weight_decay = 0.01
+    # Gradients of a larger norm are scaled down to it.
+    config.clip = 1.0
+    config.data.source = "europarl"
+    # Pieces of one SentencePiece BPE vocabulary; 0: the union of the languages' words.
+    config.data.subwords = 0
+    # Tokens of a sequence, special ones included; sentences are packed into it.
+    config.data.max_length = 200
+    # Of the sequences that are shorter.
+    config.data.short_share = 0.1
+    config.data.batch_size = 32
+    config.data.dev_lines = 13_995
+    # Documents of the source's classification files (their labels unread) are read as well.
+    config.data.documents = False
+
+    del config.model.embedding, config.model.pooling, config.model.recurrence, config.model.latent
+    config.model.hidden = 300
+    config.model.layers = 12
+    config.model.heads = 12
+    config.model.feed_forward = 2100
+    config.model.positions = 512
+    config.model.activation = "gelu"
+    # Of hidden states and of attention alike.
+    config.model.dropout = 0.1
+    # Share of the tokens that are masked, and at most so many of a sequence.
+    config.model.masked_share = 0.15
+    config.model.max_masked = 30
+    # Compute the layers again in the backward pass, to save memory.
+    config.model.remat = False
+
+    config.training.max_steps = 1_000_000
+    config.training.eval_every = 10_000
     return config
 
 
@@ -131,6 +177,14 @@ def classification() -> ConfigDict:
     # Discriminator of the languages: none, separate or reference, as in pretraining.
     config.target.adversary = "none"
     config.target.discriminator_hidden = 1024
+
+    # Self-training of a supervised system once it is trained: its steps (0: none), of which an
+    # epoch is a pass over all documents, and those between two evaluations (0: an epoch).
+    config.self_training = ConfigDict({"max_steps": 0, "eval_every": 0})
+    # Its own labels count where they are at least so probable; of each class only as many as keep
+    # the proportions of the labelled documents.
+    config.self_training.confidence = 0.0
+    config.self_training.balanced = False
 
     config.encoder = ConfigDict()
     # A BERT-like checkpoint (folder or hub name); "": a BiLSTM of the sizes in config.model.

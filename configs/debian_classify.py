@@ -5,12 +5,16 @@
 
 The argument is language, labels and M1+M2's decoder (bow, gru, none), AUX with one (aux-bow,
 aux-gru), a twin (nxvae_z1, nxvae_h), the twin without NXVAE (rand; or vectors: embeddings from
---config.vectors=FILE.vec; leave config.pretrained empty) or a baseline (tfidf_lr, nb_em).
+--config.vectors=FILE.vec; leave config.pretrained empty) or a baseline (tfidf_lr, nb_em). Or the
+BERT of debian_bert.py, fine-tuned (bert-sup) and self-trained (bert-st):
+
+    python -m jaxsdgm.main --config=configs/debian_classify.py:en,32,bert-st \
+        --config.data.dir=data/debian --config.encoder.checkpoint=RUN_OF_debian_bert/bertw-en-de
 """
 
 from ml_collections import ConfigDict
 
-from configs import common
+from configs import common, mldoc_bert
 
 
 def get_config(argument: str = "en,32,bow") -> ConfigDict:
@@ -36,7 +40,10 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     config.model.alpha_rule = "plain"
     config.model.beta = 3.0
     config.model.labelled_weight = 0.1
-    if decoder in ("nxvae_z1", "nxvae_h", "tfidf_lr", "nb_em"):
+    if decoder in ("bert-sup", "bert-st"):
+        mldoc_bert.fine_tuned(config, "en-de")
+        config.encoder.pooling = "mean"
+    elif decoder in ("nxvae_z1", "nxvae_h", "tfidf_lr", "nb_em"):
         config.model.system = decoder
     elif decoder in common.EMBEDDINGS:
         common.embeddings_only(config, decoder, normaliser="words")
@@ -48,4 +55,6 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
     config.training.max_steps = 400
     config.training.eval_every = 100
     config.training.patience = 0
+    if decoder == "bert-st":
+        config.self_training.max_steps, config.self_training.eval_every = 600, 60
     return config

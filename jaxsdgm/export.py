@@ -1,6 +1,6 @@
 """python -m jaxsdgm.export --workdir=DIR (--out=FOLDER | --language=CODE --out=FILE.vec)
 
-Writes the transformer that a run fine-tuned as a checkpoint in Hugging Face's form (config.json,
+Writes the transformer that a run trained as a checkpoint in Hugging Face's form (config.json,
 model.safetensors, tokenizer), which transformers and any other program that reads such can load; or
 a language's embeddings from a run with a BiLSTM (an NXVAE's, for instance) as word vectors in
 fastText's text form. Exit status: 0 done, 2 bad input.
@@ -14,16 +14,17 @@ from pathlib import Path
 import numpy as np
 from ml_collections import ConfigDict
 
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer
 from jaxsdgm.errors import UserError
+from jaxsdgm.experiments import masked_lm
 from jaxsdgm.experiments.features import the_checkpoint
 from jaxsdgm.experiments.inputs import checked_tokenizers
+from jaxsdgm.layers.encoders import embeddings_of
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.progress import quiet_orbax
 from jaxsdgm.weights.bert import BertSize
 from jaxsdgm.weights.huggingface import save_checkpoint
 from jaxsdgm.weights.word_vectors import check_new, write_vectors
-
-EMBEDDINGS = "embeddings_"  # names of an encoder's tables begin with it
 
 
 def export_encoder(workdir: Path, out: Path) -> None:
@@ -36,6 +37,9 @@ def export_encoder(workdir: Path, out: Path) -> None:
     if out.exists() and (not out.is_dir() or any(out.iterdir())):
         raise UserError(f"{out}: there is something; name a new folder")
     variables, about, folder = load_pretrained(workdir)
+    if about.get("kind") == "masked_lm":
+        masked_lm.export_encoder(workdir, out)
+        return
     if not about.get("transformer"):
         raise UserError(
             f"{folder}: this run trained no transformer; give --language for a BiLSTM's embeddings"
@@ -47,7 +51,7 @@ def export_encoder(workdir: Path, out: Path) -> None:
 
 
 def export_embeddings(workdir: Path, language: str, out: Path) -> None:
-    """Writes the embeddings of the words of a language, frequent ones first, to `out`.
+    """Writes the embeddings of a language's words or subwords, frequent ones first, to `out`.
 
     Raises:
       UserError: the run has no embeddings of that language, its vocabulary is not the one that it
@@ -56,13 +60,15 @@ def export_embeddings(workdir: Path, language: str, out: Path) -> None:
     check_new(out)
     variables, about, folder = load_pretrained(workdir)
     encoder = variables["params"].get("encoder", {})
-    if EMBEDDINGS + language not in encoder:
-        names = [name.removeprefix(EMBEDDINGS) for name in encoder if name.startswith(EMBEDDINGS)]
-        there = ", ".join(sorted(names)) or "none"
+    tokenizers = checked_tokenizers(folder, about["tokenizers"])
+    known = [name for name in tokenizers if embeddings_of(encoder, name) is not None]
+    if language not in known:
+        there = ", ".join(sorted(known)) or "none"
         raise UserError(f"{folder}: no embeddings of {language!r}; the run has these: {there}")
-    tokenizer = checked_tokenizers(folder, about["tokenizers"])[language]
-    table = np.asarray(encoder[EMBEDDINGS + language]["table"])
-    write_vectors(out, tokenizer.words[2:], table[2:])  # without PAD and UNK
+    tokenizer, table = tokenizers[language], np.asarray(embeddings_of(encoder, language))
+    assert not isinstance(tokenizer, HuggingFaceTokenizer)  # a BiLSTM reads none of these
+    first = tokenizer.first_word  # after PAD and UNK
+    write_vectors(out, tokenizer.words[first:], table[first:])
 
 
 def main(argv: Sequence[str] | None = None) -> int:

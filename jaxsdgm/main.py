@@ -16,7 +16,7 @@ from absl import app, flags
 from ml_collections import config_flags
 
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments import classify, pretrain, stages
+from jaxsdgm.experiments import stages
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training import processes
 from jaxsdgm.training.progress import configure_logging, log
@@ -30,7 +30,7 @@ _PROCESSES = flags.DEFINE_integer("processes", None, "How many there are.")
 _PROCESS = flags.DEFINE_integer("process", None, "Which one this is, from 0.")
 _WORKDIR = flags.DEFINE_string("workdir", None, "Where results go; runs/NAME-TIME unless given.")
 
-EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run, "stages": stages.run}
+EXPERIMENTS = {**stages.EXPERIMENTS, "stages": stages.run}
 
 
 def keep_compiled() -> None:

@@ -10,7 +10,11 @@ from functools import lru_cache
 import numpy as np
 
 #: groups number their rows from different starts, so that no two rows of a step share noise
-ROW_OFFSETS = {"labelled": 0, "sentences": 0, "unlabelled": 1 << 20, "documents": 1 << 21}
+ROW_OFFSETS = {
+    **dict.fromkeys(("labelled", "sentences", "sequences"), 0),
+    "unlabelled": 1 << 20,
+    "documents": 1 << 21,
+}
 
 Plan = dict[str, dict[str, np.ndarray]]
 
@@ -179,7 +183,7 @@ class _Shuffled:
 class PretrainingPlan:
     """Shuffled slices of one language's texts; every language has a step in each round."""
 
-    group: str  # sentences or documents
+    group: str  # sentences, documents or sequences
     n_texts: int
     batch_size: int
     seed: int

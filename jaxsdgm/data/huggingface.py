@@ -5,9 +5,10 @@ import json
 import logging
 import os
 import warnings
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
+from itertools import islice
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ import numpy as np
 import tokenizers
 
 from jaxsdgm.data.documents import read_lines, write_text
+from jaxsdgm.data.subwords import SentencePieceTokenizer
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 
@@ -114,6 +116,14 @@ class HuggingFaceTokenizer:
         if cut:
             log.info("%d of %d documents cut to %d tokens", cut, len(rows), max_length)
         return _padded(rows, self.pad_id)
+
+    def pieces(self, texts: Iterable[str]) -> Iterator[list[int]]:
+        """The ids of each text as it stands, without special tokens; as many as come."""
+        self._backend.no_truncation()
+        waiting = iter(texts)
+        while chunk := list(islice(waiting, CHUNK)):
+            for encoding in self._backend.encode_batch_fast(chunk, add_special_tokens=False):
+                yield encoding.ids
 
     def _prepare(self, text: str) -> str:
         return self.prefix + (text.lower() if self.lower else text)
@@ -228,4 +238,22 @@ def _padded(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.nda
 
 
 #: what turns text into ids
-Tokenizer = WordTokenizer | HuggingFaceTokenizer
+Tokenizer = WordTokenizer | SentencePieceTokenizer | HuggingFaceTokenizer
+
+#: by the "kind" in their JSON
+KINDS: dict[str, type[Tokenizer]] = {
+    "words": WordTokenizer,
+    "sentencepiece": SentencePieceTokenizer,
+    "huggingface": HuggingFaceTokenizer,
+}
+
+
+def load_saved(directory: str | Path, language: str) -> Tokenizer:
+    """The tokenizer of a language that a run has saved, of whichever kind; UserError as theirs."""
+    about, kind = Path(directory) / f"{language}.json", "words"
+    if about.is_file():
+        try:
+            kind = json.loads("\n".join(read_lines(about))).get("kind", kind)
+        except (ValueError, AttributeError):
+            raise UserError(f"{about}: damaged, not the JSON of a tokenizer; copy again") from None
+    return KINDS.get(kind, WordTokenizer).load(directory, language)

@@ -88,6 +88,7 @@ class WordTokenizer:
 
     pad_id = 0
     unk_id = 1
+    first_word = 2  # the first id of a word
 
     @classmethod
     def train(
@@ -136,16 +137,11 @@ class WordTokenizer:
         gets one UNK, since an encoder of sequences has no state after zero steps.
         """
         ids, unknown = self._ids, self.unk_id
-        flat, ends = array("i"), array("q", [0])  # lists of a million documents would not fit
-        for tokens in token_lists:
-            flat.extend([ids.get(token, unknown) for token in tokens[:max_length]] or [unknown])
-            ends.append(len(flat))
-        values, bounds = np.asarray(flat), np.asarray(ends)
-        lengths = np.diff(bounds).astype(np.int32)
-        found = np.full((len(lengths), lengths.max(initial=0)), self.pad_id, np.int32)
-        for row, start, end in zip(found, bounds[:-1], bounds[1:], strict=True):
-            row[: end - start] = values[start:end]
-        return found, lengths
+        rows = (
+            [ids.get(token, unknown) for token in tokens[:max_length]] or [unknown]
+            for tokens in token_lists
+        )
+        return padded(rows, self.pad_id)
 
     def decode(self, ids: np.ndarray) -> list[str]:
         """Ids [n, length] to n texts: words joined by spaces, PAD left out."""
@@ -178,7 +174,7 @@ class WordTokenizer:
         """Reads what `save` wrote; missing or damaged files raise UserError."""
         table, about = Path(directory) / f"{language}.vocab", Path(directory) / f"{language}.json"
         if not (table.is_file() and about.is_file()):
-            known = ", ".join(sorted(p.stem for p in Path(directory).glob("*.vocab"))) or "none"
+            known = ", ".join(sorted(p.stem for p in Path(directory).glob("*.json"))) or "none"
             raise UserError(
                 f"{directory}: no tokenizer for {language!r} (there: {known}); it is written by "
                 "pretraining with that language"
@@ -195,6 +191,20 @@ class WordTokenizer:
         if not fits:
             raise damaged
         return tokenizer
+
+
+def padded(rows: Iterable[Sequence[int]], pad_id: int) -> tuple[np.ndarray, np.ndarray]:
+    """Rows of ids as an array [n, length] int32, and their lengths [n] int32."""
+    flat, ends = array("i"), array("q", [0])  # lists of a million documents would not fit
+    for row in rows:
+        flat.extend(row)
+        ends.append(len(flat))
+    values, bounds = np.asarray(flat), np.asarray(ends)
+    lengths = np.diff(bounds).astype(np.int32)
+    found = np.full((len(lengths), lengths.max(initial=0)), pad_id, np.int32)
+    for row, start, end in zip(found, bounds[:-1], bounds[1:], strict=True):
+        row[: end - start] = values[start:end]
+    return found, lengths
 
 
 def _digest(language: str, name: str, table: str) -> str:

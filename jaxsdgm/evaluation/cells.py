@@ -1,6 +1,7 @@
 """Finished runs read and gathered: those that differ in nothing but their seeds share a cell."""
 
 import json
+import re
 from collections.abc import Mapping, Sequence
 from dataclasses import astuple, dataclass
 from pathlib import Path
@@ -22,9 +23,12 @@ SYSTEMS = {
 }
 GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
-SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", "TF-IDF + LR", "features + LR")
-OWN_ENCODERS = ("BiLSTM", "NXVAE", NOTHING)  # all others are checkpoints of transformers
+BERTS = ("BERTW", "BERTSW")
+SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "TF-IDF + LR", "features + LR")
+PRETRAINED = ("NXVAE", "SNXVAE", *BERTS)
+OWN_ENCODERS = ("BiLSTM", *PRETRAINED, NOTHING)  # all others are checkpoints of transformers
 CLASSIFIED = ("classify", "zero_shot")  # kinds of results; a zero-shot run's language is a pair
+_OWN_BERT = re.compile("(bertw|bertsw)-([a-z]+-[a-z]+)")
 FOREIGN = "not results of this library"
 #: fields of a config that may differ between the runs of one cell
 FREE = frozenset(
@@ -145,9 +149,19 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
 def system_name(results: Mapping[str, Any]) -> str:
     """As the paper calls it."""
     name: str = results["system"]
+    config = results["config"]
     if name in GENERATIVE:
-        return GENERATIVE[name] + DECODERS[results["config"]["model"]["decoder"]]
-    return SYSTEMS.get(name, name)
+        return GENERATIVE[name] + DECODERS[config["model"]["decoder"]]
+    bert = own_bert(results)
+    known = bert[0] if bert and name == "sup_h" else SYSTEMS.get(name, name)
+    return known + ("+ST" if config.get("self_training", {}).get("max_steps") else "")
+
+
+def own_bert(results: Mapping[str, Any]) -> tuple[str, str] | None:
+    """BERTW or BERTSW and its languages (en-de), where that is fine-tuned; its folder says so."""
+    encoder = results.get("encoder", {"name": "", "trainable": False})
+    found = _OWN_BERT.fullmatch(Path(encoder["name"]).name) if encoder["trainable"] else None
+    return (found[1].upper(), found[2]) if found else None
 
 
 def encoder_name(results: Mapping[str, Any]) -> str:
@@ -157,13 +171,16 @@ def encoder_name(results: Mapping[str, Any]) -> str:
     known = "NXVAE" if results["config"].get("pretrained") else "BiLSTM"
     encoder = results.get("encoder", {"name": known, "trainable": True})
     frozen = "" if encoder["trainable"] else ", frozen"
-    vectors = results.get("vectors")
+    vectors, bert = results.get("vectors"), own_bert(results)
+    if bert:
+        return bert[0]
     return Path(encoder["name"]).name + (f", {vectors['name']}" if vectors else frozen)
 
 
 def pair_of(results: Mapping[str, Any]) -> str:
     """The languages of a run's vocabularies, so those of its NXVAE, in the paper's order: en-de."""
-    return "-".join(sorted(results["languages"], key=language_order))
+    bert = own_bert(results)
+    return bert[1] if bert else "-".join(sorted(results["languages"], key=language_order))
 
 
 def spread(value: Mapping[str, Any] | None) -> str:

@@ -30,7 +30,18 @@ FROZEN = {
 }
 VECTORS = {"NXVAE-z1": "vectors"}
 RANDOM = {**ARGUMENTS, "NXVAE-z1": "rand"}
-SYSTEMS = {"fine-tuned": FINE_TUNED, "frozen": FROZEN, "vectors": VECTORS, "BiLSTM": RANDOM}
+PRETRAINING = {"NXVAE": "nxvae", "SNXVAE": "snxvae"}
+BERT = {"BERTW": "sup", "BERTSW": "sup", "BERTW+ST": "st", "BERTSW+ST": "st"}
+#: by what the encoder starts from; pretraining starts from nothing
+SYSTEMS = {
+    "": PRETRAINING,
+    "fine-tuned": FINE_TUNED,
+    "frozen": FROZEN,
+    "vectors": VECTORS,
+    "BiLSTM": RANDOM,
+    "BERTW": BERT,
+    "BERTSW": BERT,
+}
 
 _MLDOC = "mldoc_nxvae.py:{pair},{language},{labels},{argument} --config.data.dir=DIR_OF_MLDOC"
 _DEBIAN = "debian_classify.py:{language},{labels},{argument} --config.data.dir=DIR_OF_DEBIAN"
@@ -44,32 +55,54 @@ _OWN = (
     "--config.data.n_labels={labels}"
 )
 _NXVAE = " --config.pretrained=RUN_OF_europarl_nxvae_{pair}"
+_SNXVAE = " --config.pretrained=RUN_OF_europarl_snxvae_{pair}"
 _VECTORS = " --config.vectors={vectors}.{language}.vec"
 _DEBIAN_NXVAE = " --config.pretrained=RUN_OF_debian_nxvae"
+_DEBIAN_SNXVAE = " --config.pretrained=RUN_OF_debian_snxvae"
 _FROZEN = "debian_e5.py:{language},{labels},{argument} --config.data.dir=DIR_OF_"
 _FINE_TUNED = "mldoc_mbert.py:{language},{size},{argument} --config.data.dir=DIR_OF_"
+_MLDOC_BERT = "mldoc_bert.py:{pair},{language},{labels},{argument} --config.data.dir=DIR_OF_MLDOC"
+_DEBIAN_BERT = (
+    "debian_classify.py:{language},{labels},bert-{argument} --config.data.dir=DIR_OF_DEBIAN"
+)
+_EUROPARL_BERT = "europarl_bert.py:{pair},%s --config.data.dir=DIR_OF_EUROPARL"
+_BERT = " --config.encoder.checkpoint=RUN_OF_%s_bert/%s-{pair}"
 #: by corpus and what the encoder starts from
 COMMANDS = {
-    ("europarl", ""): "europarl_nxvae.py:{pair} --config.data.dir=DIR_OF_EUROPARL",
+    ("europarl", ""): "europarl_{argument}.py:{pair} --config.data.dir=DIR_OF_EUROPARL",
+    ("europarl", "BERTW"): _EUROPARL_BERT % "words",
+    ("europarl", "BERTSW"): _EUROPARL_BERT % "subwords",
+    **{
+        ("mldoc", name): _MLDOC_BERT + _BERT % ("europarl", name.lower())
+        for name in ("BERTW", "BERTSW")
+    },
+    **{
+        ("debian", name): _DEBIAN_BERT + _BERT % ("debian", name.lower())
+        for name in ("BERTW", "BERTSW")
+    },
     ("mldoc", "NXVAE"): _MLDOC + _NXVAE,
+    ("mldoc", "SNXVAE"): _MLDOC + _SNXVAE,
     ("mldoc", "BiLSTM"): _MLDOC,
     ("mldoc", "vectors"): _MLDOC + _VECTORS,
     ("mldoc", NOTHING): _MLDOC,
     ("mldoc", "frozen"): _FROZEN + "MLDOC --config.data.source=mldoc",
     ("mldoc", "fine-tuned"): _FINE_TUNED + "MLDOC",
     ("debian", "NXVAE"): _DEBIAN + _DEBIAN_NXVAE,
+    ("debian", "SNXVAE"): _DEBIAN + _DEBIAN_SNXVAE,
     ("debian", "BiLSTM"): _DEBIAN,
     ("debian", "vectors"): _DEBIAN + _VECTORS,
     ("debian", NOTHING): _DEBIAN,
     ("debian", "frozen"): _FROZEN + "DEBIAN",
     ("debian", "fine-tuned"): _FINE_TUNED + "DEBIAN --config.data.source=debian",
     ("sib200", "NXVAE"): _SIB200 + _DEBIAN_NXVAE,
+    ("sib200", "SNXVAE"): _SIB200 + _DEBIAN_SNXVAE,
     ("sib200", "BiLSTM"): _SIB200,
     ("sib200", "vectors"): _SIB200 + _VECTORS,
     ("sib200", NOTHING): _SIB200,
     ("sib200", "frozen"): _SIB200_FROZEN,
     ("sib200", "fine-tuned"): _FINE_TUNED + "SIB200 --config.data.source=sib200",
     ("files", "NXVAE"): _OWN + _DEBIAN_NXVAE,
+    ("files", "SNXVAE"): _OWN + _DEBIAN_SNXVAE,
     ("files", "BiLSTM"): _OWN,
     ("files", NOTHING): _OWN,
     ("files", "frozen"): (
@@ -87,8 +120,7 @@ def command_of(facts: Mapping[str, Any]) -> str:
     corpus, start = facts["corpus"].split(" ")[0], facts.get("start", "")
     template = COMMANDS.get((corpus, start))
     argument = SYSTEMS.get(start, ARGUMENTS).get(facts["system"], "")
-    known = argument or (start == "" and facts["system"] == "NXVAE")
-    if not template or not known:
+    if not template or not argument:
         return ""
     n = facts.get("n", 32)
     command = MAIN + template.format(

@@ -53,6 +53,10 @@ NOTES = {
 #: how the paper calls what a run of ours calls otherwise
 ROWS: dict[str, Where] = {
     **dict.fromkeys(("RAND", "EMBEDDING-MODELS"), {"system": "NXVAE-z1", "start": "BiLSTM"}),
+    "BERTW": {"system": "BERTW", "start": "BERTW"},
+    "BERTW+ST": {"system": "BERTW+ST", "start": "BERTW"},
+    "BERTSW": {"system": "BERTSW", "start": "BERTSW"},
+    "SNXVAE-z1": {"system": "NXVAE-z1", "start": "SNXVAE"},
     **{
         name: {"system": "NXVAE-z1", "start": "vectors", "vectors": name.lower()}
         for name in ("FT", "MUSE", "PEMB", "NXEMB")
@@ -122,6 +126,18 @@ SETTINGS = {
         STOPPING[0],
         row("steps between evaluations", setting("training.eval_every")),
         STOPPING[1],
+        COUNT,
+        TIME,
+    ),
+    "6": (
+        row("hidden", setting("model.hidden")),
+        row("layers", setting("model.layers")),
+        row("heads", setting("model.heads")),
+        row("feed-forward", setting("model.feed_forward")),
+        row("activation", setting("model.activation")),
+        row("dropout", setting("model.dropout")),
+        row("positions", setting("model.positions")),
+        TRAINING[1],
         COUNT,
         TIME,
     ),

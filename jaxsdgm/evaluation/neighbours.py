@@ -9,6 +9,7 @@ from numpy.typing import ArrayLike
 from jaxsdgm.evaluation.generation import UNK, document_counts
 
 FREQUENT = 500  # queries come from this many most frequent words
+BEGINS = "▁"  # in front of a subword that begins a word
 LETTERS = 4  # and have at least so many letters, where the language has enough of those
 
 
@@ -78,9 +79,10 @@ def pick_queries(
     seen = np.maximum(documents, 1) / len(lengths)
     burst = np.log2(-np.expm1(-np.maximum(occurrences, 1) / len(lengths))) - np.log2(seen)
     frequent = range(UNK + 1, min(FREQUENT, len(words)))
-    content = [i for i in frequent if words[i].isalpha() and documents[i]]
+    spelled = [word.removeprefix(BEGINS) for word in words]
+    content = [i for i in frequent if spelled[i].isalpha() and documents[i]]
     # Short words last, not never: Chinese has words of one sign.
-    ranked = sorted(content, key=lambda i: (len(words[i]) < LETTERS, -burst[i]))
+    ranked = sorted(content, key=lambda i: (len(spelled[i]) < LETTERS, -burst[i]))
     return [words[i] for i in ranked[:n]]
 
 

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxsdgm.evaluation.cells import LANGUAGES, OWN_ENCODERS, language_order
+from jaxsdgm.evaluation.cells import BERTS, LANGUAGES, OWN_ENCODERS, language_order
 from jaxsdgm.evaluation.formats import write_grids
 from jaxsdgm.evaluation.layouts import (
     HEADS,
@@ -83,14 +83,14 @@ def paper_tables() -> list[Table]:
     nxvae = [Key(("NXVAE", pair), {"system": "NXVAE", "pair": pair}) for pair in PAIRS]
     snxvae = Key(("SNXVAE", "en-de"), {"system": "SNXVAE", "pair": "en-de"})
     supervised = Key((", ".join(TWINS),), {"system": TWINS, "start": "NXVAE"})
-    bert = Key(("BERTW, BERTSW",), {"system": ("BERTW", "BERTSW")})
+    bert = Key((", ".join(BERTS),), {"system": BERTS, "start": BERTS})
     any_run = {"system": "TF-IDF + LR", "start": NOTHING, "pair": "en-de", "n": "all"}
     mbert = {**CLASSIFY, "language": "en", "n": 8}
     return [
         _table("2", CLASSIFY, **by_split(LANGUAGES, LABELS), example=any_run, apart=False),
         *(_accuracies("4", pair, SIZES) for pair in PAIRS),
         _settings("5", PRETRAIN, [*nxvae, snxvae]),
-        _settings("6", PRETRAIN, named(("BERTW", "BERTSW"))),
+        _settings("6", PRETRAIN, named(BERTS), example={"pair": "en-de"}),
         _settings("7", TUNED, [supervised, bert]),
         _table(
             "8",
@@ -130,10 +130,8 @@ def _accuracies(number: str, pair: str, sizes: Sequence[Any]) -> Table:
     return _table(number, where, part=pair, rows=rows, columns=columns, measure=accuracy)
 
 
-def _settings(number: str, where: Where, columns: Sequence[Key]) -> Table:
-    # where no rows are ours, nothing of the table is in this version
-    theirs = [Key((name,)) for name in paper_figures(f"table_{number}")]
-    return _table(number, where, rows=SETTINGS.get(number, theirs), columns=columns)
+def _settings(number: str, where: Where, columns: Sequence[Key], **fields: Any) -> Table:
+    return _table(number, where, rows=SETTINGS[number], columns=columns, **fields)
 
 
 def _sizes() -> Table:
@@ -163,9 +161,15 @@ def other_tables(corpus: str, runs: Sequence[Run]) -> list[Table]:
     systems, heads = _systems(runs, own), _systems(runs, transformer)
     generative = [name for name in systems if name in SDGM]
     with_aux = generative if any(name.startswith("AUX") for name in generative) else []
+
+    def pretrained(*names: str) -> list[Key]:
+        pairs = {name: _found(runs, {**pretrain, "system": name}, "pair") for name in names}
+        return [Key((x, p), {"system": x, "pair": p}) for x, found in pairs.items() for p in found]
+
     settings = {
-        "5": (pretrain, [Key(("NXVAE", p), {"pair": p}) for p in _found(runs, pretrain, "pair")]),
-        "7": (own, named([name for name in systems if name in TWINS])),
+        "5": (pretrain, pretrained("NXVAE", "SNXVAE")),
+        "6": (pretrain, pretrained(*BERTS)),
+        "7": (own, named([name for name in systems if name in (*TWINS, *BERTS)])),
         "9": (own, named(generative)),
         "12": (transformer, named([name for name in heads if name in (*TWINS, "SUP-h", *SDGM)])),
     }

@@ -6,7 +6,7 @@ from typing import Any
 
 import numpy as np
 
-from jaxsdgm.evaluation.cells import OWN_ENCODERS, cell_of, pair_of, spread
+from jaxsdgm.evaluation.cells import OWN_ENCODERS, PRETRAINED, cell_of, pair_of, spread
 from jaxsdgm.evaluation.commands import command_of
 from jaxsdgm.evaluation.formats import Entry, Grid
 from jaxsdgm.evaluation.report import FILTERS, NOTHING
@@ -69,12 +69,13 @@ def run_of(results: Mapping[str, Any]) -> Run:
 
     kind, corpus, system, pair where there is an NXVAE, and source, which tells apart runs that must
     not be averaged. Of a classification also language, n ("all": no document is unlabelled), start
-    (NXVAE, BiLSTM, vectors, fine-tuned, frozen), the kind of vectors (ft of a file ft.en.vec) and
-    what a command needs.
+    (one of PRETRAINED, BiLSTM, vectors, fine-tuned, frozen), the kind of vectors (ft of a file
+    ft.en.vec) and what a command needs.
     """
     data = results["config"]["data"]
     if results["kind"] == "pretrain":
-        about = {"kind": "pretrain", "system": "NXVAE", "source": "", "pair": pair_of(results)}
+        system = results.get("system", "SNXVAE" if data.get("subwords") else "NXVAE")
+        about = {"kind": "pretrain", "system": system, "source": "", "pair": pair_of(results)}
         return Run({**about, "corpus": data["source"]}, results)
     cell = cell_of(results)
     frozen = cell.encoder.endswith(", frozen")
@@ -86,7 +87,7 @@ def run_of(results: Mapping[str, Any]) -> Run:
     elif vectors:
         checkpoint, start = "", VECTORS
     kind = {"vectors": vectors["name"].partition(".")[0]} if vectors else {}
-    pair = {"pair": pair_of(results)} if start == "NXVAE" else {}
+    pair = {"pair": pair_of(results)} if start in PRETRAINED else {}
     size = data.get("train_size", 1000)
     further = "" if cell.unlabelled in (NOTHING, "train") else cell.unlabelled
     parts = [" ".join([cell.encoder, *pair.values()]), further and f"with {further}", cell.swept]
@@ -233,10 +234,12 @@ def setting(path: str, *, zero: str = "0", unit: str = "") -> Measure:
 
 
 def words_kept(runs: Sequence[Mapping[str, Any]], where: Where) -> str:
-    """The sizes of the vocabularies of a pretraining run's languages."""
-    sizes = [run["config"]["data"].get("vocab_size", {}) for run in runs]
-    languages = where["pair"].split("-")
-    texts = ("; ".join(f"{c} {size[c]:,}" for c in languages if c in size) for size in sizes)
+    """The sizes of the vocabularies of a pretraining run's languages, or of the one they share."""
+    languages, texts = where["pair"].split("-"), []
+    for data in (run["config"]["data"] for run in runs):
+        sizes, subwords = data.get("vocab_size", {}), data.get("subwords", 0)
+        of_each = "; ".join(f"{c} {sizes[c]:,}" for c in languages if c in sizes)
+        texts.append(f"{subwords:,} pieces" if subwords else of_each)
     return _joined(texts)
 
 

@@ -14,7 +14,7 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.summary import write_summary
-from jaxsdgm.experiments import baselines, setup
+from jaxsdgm.experiments import baselines, self_training, setup
 from jaxsdgm.experiments.inputs import FEATURES, Inputs, redraw
 from jaxsdgm.experiments.outputs import make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
@@ -30,7 +30,7 @@ from jaxsdgm.experiments.vectors import start_from
 from jaxsdgm.experiments.zero_shot import load_languages, make_summarise, objective_of
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.semi import HYPERPARAMETERS, TRANSFERRED, SemiSupervised
-from jaxsdgm.training.loop import Schedule, fit
+from jaxsdgm.training.loop import Fit, Schedule, fit
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.state import TrainState, adam, create_state
 from jaxsdgm.training.step import make_run, make_step
@@ -59,6 +59,7 @@ def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> l
     Those of a run that could not go on are empty.
     """
     one = next(iter(configs.values()))
+    again = self_training.wanted(one)
     if one.model.system in baselines.BASELINES and not one.target.language:
         return [baselines.run(c, folder, corpus=corpus) for folder, c in configs.items()]
     for folder, c in configs.items():
@@ -66,6 +67,9 @@ def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> l
     todo = {folder: c for folder, c in configs.items() if not setup.finished(folder)}
     if todo:
         base, parallel = load_languages(one, corpus), Parallel(one.parallel)
+        if again:
+            self_training.require_unlabelled(base)
+            run_side_by_side(self_training.first_stages(todo), corpus)
         for model, group in by_model(todo, base, parallel):
             train_group(model, {folder: todo[folder] for folder in group}, group, parallel)
     return [setup.finished(folder) or {} for folder in configs]
@@ -94,31 +98,54 @@ def train_group(
     parallel: Parallel,
 ) -> None:
     """Trains the runs of one model side by side and writes their workdirs."""
-    first, config = next(iter(inputs.values())), next(iter(configs.values()))
+    first = next(iter(inputs.values()))
     for folder in configs:
         for tokenizer in first.tokenizers.values():
             tokenizer.save(folder / "tokenizer")
         if first.scaling:
             first.scaling.save(folder / FEATURES)
+    fits = fit_group(model, configs, inputs, parallel)
+    summarise = make_summarise(model, first, parallel)
+    for (folder, one), result in zip(configs.items(), fits, strict=True):
+        if result.ended_well:
+            results, figures = summarise(one, inputs[folder], result)
+            results |= self_training.evidence(one, folder, inputs[folder], result.state)
+            write_report(folder, results, figures=figures)
+            setup.write_results(folder, results)
+
+
+def fit_group(
+    model: SemiSupervised | Classifier,
+    configs: Mapping[Path, Config],
+    inputs: Mapping[Path, Inputs],
+    parallel: Parallel,
+) -> list[Fit]:
+    """Trains the runs of one model, or goes on with their self-training (spec §11.2)."""
+    teacher, starts = None, {}
+    first, config = next(iter(inputs.values())), next(iter(configs.values()))
+    if self_training.wanted(config):
+        teacher = self_training.make_teacher(config, model, first, parallel)
+        starts = {f: self_training.Start(inputs[f], f, teacher) for f in configs}
+        configs = {f: self_training.second_stage(one) for f, one in configs.items()}
+        inputs = {f: start.inputs for f, start in starts.items()}
+        first, config = next(iter(inputs.values())), next(iter(configs.values()))
     task = make_task(config, model, first, parallel)
     initialise = make_initialise(model, first)
-    fits = fit(
+    trials = [
+        make_trial(one, model, inputs[folder], parallel, folder, initialise)
+        for folder, one in configs.items()
+    ]
+    if teacher:
+        task = self_training.with_labels(task, teacher)
+        trials = [starts[trial.workdir].trial(trial) for trial in trials]
+    return fit(
         task,
-        [
-            make_trial(one, model, inputs[folder], parallel, folder, initialise)
-            for folder, one in configs.items()
-        ],
+        trials,
         schedule=Schedule(**{**config.training, "eval_every": eval_every(config, first)}),
         parallel=parallel,
         tensorboard=config.tensorboard,
         profile=config.profile,
     )
-    summarise = make_summarise(model, first, parallel)
-    for (folder, one), result in zip(configs.items(), fits, strict=True):
-        if result.ended_well:
-            results, figures = summarise(one, inputs[folder], result)
-            write_report(folder, results, figures=figures)
-            setup.write_results(folder, results)
 
 
 # -- training ----------------------------------------------------------------------------------

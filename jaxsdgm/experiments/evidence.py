@@ -21,6 +21,7 @@ from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.outputs import make_elbo, make_predict, rows_of
 from jaxsdgm.experiments.setup import Config
+from jaxsdgm.layers.encoders import embeddings_of, vocabulary
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.semi import SemiSupervised
 from jaxsdgm.training.loop import Fit
@@ -123,7 +124,8 @@ def summarise(
 
 def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
     """Which encoder a run has, for its results."""
-    name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
+    nxvae = config.pretrained and ("SNXVAE" if setup.has_subwords(inputs.tokenizers) else "NXVAE")
+    name = config.encoder.checkpoint or nxvae or "BiLSTM"
     revision = inputs.checkpoint.revision if inputs.checkpoint else None
     return {"name": name, "revision": revision, "trainable": config.encoder.trainable}
 
@@ -176,22 +178,25 @@ def neighbour_table(
 
     None for a transformer, whose wordpieces are those of all languages.
     """
-    tables = _word_tables(params, tokenizers)
+    own = _word_tables(params, tokenizers, tokenizers)
+    tables = own
     if pretrained:
-        tables = {**_word_tables(pretrained["params"], tokenizers), **tables}
-    if language not in tables:
+        tables = {**_word_tables(pretrained["params"], tokenizers, tokenizers), **own}
+    whose = vocabulary(setup.vocab_sizes(tokenizers), language)
+    if whose not in tables:
         return []
-    words = {lang: tokenizers[lang].words for lang in tables}
-    queries = pick_queries(train["ids"], train["lengths"], words[language])
-    pairs = [(language, word) for word in queries]
-    return nearest_words(tables, words, pairs, max_id=NEIGHBOUR_IDS)
+    words = {vocabulary(tables, name): t.words for name, t in tokenizers.items()}
+    queries = pick_queries(train["ids"], train["lengths"], words[whose])
+    return nearest_words(tables, words, [(whose, word) for word in queries], max_id=NEIGHBOUR_IDS)
 
 
-def _word_tables(params: Any, languages: Iterable[str]) -> dict[str, Any]:
+def _word_tables(
+    params: Any, tokenizers: Mapping[str, Tokenizer], languages: Iterable[str]
+) -> dict[str, Any]:
     """The embeddings `[v, e]` of those languages that a BiLSTM encoder has some of."""
-    encoder = params.get("encoder", {})
-    names = {language: f"embeddings_{language}" for language in languages}
-    return {language: encoder[name]["table"] for language, name in names.items() if name in encoder}
+    encoder, sizes = params.get("encoder", {}), setup.vocab_sizes(tokenizers)
+    found = {vocabulary(sizes, name): embeddings_of(encoder, name) for name in languages}
+    return {name: table for name, table in found.items() if table is not None}
 
 
 def generated_tables(

@@ -12,8 +12,7 @@ import jax
 import numpy as np
 
 from jaxsdgm.data.features import cached
-from jaxsdgm.data.huggingface import HuggingFaceTokenizer
-from jaxsdgm.data.tokenizers import WordTokenizer
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer, Tokenizer
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.layers.encoders import TextEncoder, TransformerEncoder
@@ -45,7 +44,7 @@ def make_featurizer(
     config: Config,
     checkpoint: Checkpoint | None,
     pretrained: Any,
-    tokenizers: Mapping[str, WordTokenizer],
+    tokenizers: Mapping[str, Tokenizer],
 ) -> Featurizer:
     """The frozen encoder of a config: a checkpoint's transformer, or the NXVAE's BiLSTM."""
     if checkpoint:
@@ -105,9 +104,9 @@ def load_tokenizer(config: Config, checkpoint: Checkpoint) -> HuggingFaceTokeniz
     )
 
 
-def _bilstm(config: Config, pretrained: Any, tokenizers: Mapping[str, WordTokenizer]) -> Featurizer:
+def _bilstm(config: Config, pretrained: Any, tokenizers: Mapping[str, Tokenizer]) -> Featurizer:
     language, limit = config.data.language, config.data.max_length
-    sizes = {name: t.vocab_size for name, t in tokenizers.items()}
+    sizes = setup.vocab_sizes(tokenizers)
     model = TextEncoder(sizes, **setup.encoder_config(config), dtype=setup.compute_dtype(config))
     weights = pretrained["params"]["encoder"]
     apply = _apply(model, {"params": weights}, language)

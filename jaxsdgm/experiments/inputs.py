@@ -9,7 +9,7 @@ import numpy as np
 
 from jaxsdgm.data.documents import Corpus
 from jaxsdgm.data.features import Scaling
-from jaxsdgm.data.huggingface import HuggingFaceTokenizer, Tokenizer
+from jaxsdgm.data.huggingface import HuggingFaceTokenizer, Tokenizer, load_saved
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
 from jaxsdgm.data.targets import PAD, TargetWords, choose_targets
@@ -111,7 +111,7 @@ def read_splits(
     config: Config, corpus: Corpus, tokenizer: Tokenizer, limit: int
 ) -> dict[str, dict[str, np.ndarray]]:
     """All splits as arrays; further unlabelled documents follow those of "train"."""
-    if config.data.targets.min_documents and isinstance(tokenizer, WordTokenizer):
+    if config.data.targets.min_documents and not isinstance(tokenizer, HuggingFaceTokenizer):
         limit = max(limit, TARGET_LENGTH)
     splits = {}
     for split in ("train", "dev", "test"):
@@ -226,7 +226,7 @@ def draw_subset(config: Config, corpus: Corpus) -> Subset:
 
 def load_tokenizers(
     config: Config, corpus: Corpus
-) -> tuple[dict[str, Any] | None, dict[str, WordTokenizer]]:
+) -> tuple[dict[str, Any] | None, dict[str, Tokenizer]]:
     """The NXVAE's variables and vocabularies, or none and a vocabulary of the training texts."""
     language, data = corpus.language, config.data
     if not config.pretrained:
@@ -257,13 +257,9 @@ def load_tokenizers(
     return variables, checked_tokenizers(folder, digests)
 
 
-def checked_tokenizers(
-    workdir: Path,
-    digests: Mapping[str, str],
-    kind: type[WordTokenizer] | type[HuggingFaceTokenizer] = WordTokenizer,
-) -> dict[str, Any]:
+def checked_tokenizers(workdir: Path, digests: Mapping[str, str]) -> dict[str, Tokenizer]:
     """The vocabularies of a workdir, which must be those that its checkpoint was trained with."""
-    tokenizers = {lang: kind.load(workdir / "tokenizer", lang) for lang in digests}
+    tokenizers = {lang: load_saved(workdir / "tokenizer", lang) for lang in digests}
     for lang, tokenizer in tokenizers.items():
         if tokenizer.digest != digests[lang]:
             raise UserError(

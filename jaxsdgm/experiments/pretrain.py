@@ -1,4 +1,4 @@
-"""Pretraining of NXVAE on two languages' sentences that need not be parallel (spec §4)."""
+"""Pretraining of NXVAE or SNXVAE on two languages' sentences, not parallel ones (spec §4)."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -11,7 +11,6 @@ from jax import Array
 
 from jaxsdgm.data.batches import PretrainingPlan
 from jaxsdgm.data.sources import load_documents, load_pretraining
-from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.latents import active_units, collapse_warnings
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
@@ -20,13 +19,16 @@ from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.sentences import (
     Encoded,
+    Vocabulary,
     encode,
+    in_pieces,
     make_tokenizers,
     median_limit,
     sentence_shapes,
     windows,
 )
 from jaxsdgm.experiments.setup import Config
+from jaxsdgm.layers.encoders import embeddings_of, vocabulary
 from jaxsdgm.models.nxvae import NXVAE
 from jaxsdgm.models.terms import no_noise, whole
 from jaxsdgm.training import schedules
@@ -48,6 +50,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     if config.data.documents_per_step:
         documents = {language: load_documents(config.data, language) for language in texts}
     tokenizers = make_tokenizers(config, texts, documents, workdir / "tokenizer")
+    texts = in_pieces(texts, tokenizers)
     limit = config.data.max_length or median_limit(texts)
     log.info("pretrain: sentences cut at %d tokens", limit)
     dev = encode(texts, tokenizers, "dev", limit)
@@ -72,8 +75,7 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
         }
 
     parallel = Parallel(config.parallel)
-    sizes = {language: t.vocab_size for language, t in tokenizers.items()}
-    model = build(config, sizes, parallel)
+    model = build(config, setup.vocab_sizes(tokenizers), parallel)
     task, make, plan = make_task(config, model, shapes, read, dev, parallel)
     about = {"config": setup.as_json(config), "kind": "pretrain"}
     about["tokenizers"] = {language: t.digest for language, t in tokenizers.items()}
@@ -93,10 +95,11 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
 
 
 def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NXVAE:
-    """The model of a config; `vocab_sizes` in the order of the languages."""
+    """The model of a config; `vocab_sizes` of its languages, or of the one that they share."""
     return NXVAE(
         vocab_sizes,
         setup.encoder_config(config, setup.recurrence(config, parallel, trials=1)),
+        languages=tuple(config.data.languages),
         latent=config.model.latent,
         discriminator_hidden=config.model.discriminator_hidden,
         adversary=setup.checked_adversary(config.model.adversary, "config.model.adversary"),
@@ -255,7 +258,7 @@ def _means(values: Mapping[str, Mapping[str, np.ndarray]]) -> dict[str, float]:
 def summarise(
     config: Config,
     result: Fit,
-    tokenizers: dict[str, WordTokenizer],
+    tokenizers: dict[str, Vocabulary],
     train: Encoded,
     dev: Encoded,
     model: NXVAE,
@@ -268,15 +271,14 @@ def summarise(
     (metrics,) = make_evaluate(model, dev, weight, parallel)[0](*alone)
     means = posterior_means(model, dev, best, parallel)
     active = {"z1": active_units(means)}
-    tables = {
-        language: best.params["encoder"][f"embeddings_{language}"]["table"] for language in dev
-    }
-    queries = [
-        (language, word)
-        for language, rows in train.items()
-        for word in pick_queries(rows["ids"], rows["lengths"], tokenizers[language].words)
-    ]
-    words = {language: t.words for language, t in tokenizers.items()}
+    whose = {language: vocabulary(model.vocab_sizes, language) for language in train}
+    tables = {whose[lang]: embeddings_of(best.params["encoder"], lang) for lang in train}
+    words = {whose[lang]: t.words for lang, t in tokenizers.items()}
+    queries = dict.fromkeys(
+        (whose[lang], word)
+        for lang, rows in train.items()
+        for word in pick_queries(rows["ids"], rows["lengths"], tokenizers[lang].words)
+    )
     return {
         "kind": "pretrain",
         "name": config.name,
@@ -299,7 +301,7 @@ def summarise(
         "training": setup.training_summary(result, int(best.step) // len(train)),
         "parameters": setup.parameter_count(best.params),
         "warnings": collapse_warnings({"z1": metrics["kl"]}, active, sizes={"z1": model.latent}),
-        "tables": {"neighbours": nearest_words(tables, words, queries, max_id=5000)},
+        "tables": {"neighbours": nearest_words(tables, words, [*queries], max_id=5000)},
     }
 
 

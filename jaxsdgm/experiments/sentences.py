@@ -1,5 +1,8 @@
 """What pretraining reads: vocabularies, sentences as ids, windows over documents."""
 
+from collections import Counter
+from collections.abc import Iterator, Mapping
+from dataclasses import replace
 from itertools import chain
 from pathlib import Path
 from typing import Any
@@ -9,11 +12,14 @@ import jax.numpy as jnp
 import numpy as np
 
 from jaxsdgm.data.europarl import PretrainText
+from jaxsdgm.data.subwords import SentencePieceTokenizer, train_subwords
 from jaxsdgm.data.tokenizers import WordTokenizer, normaliser
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.trials import shapes_of
 
+#: what a pretraining makes of its text
+Vocabulary = WordTokenizer | SentencePieceTokenizer
 Encoded = dict[str, dict[str, np.ndarray]]  # {language: {"ids": [n, t], "lengths": [n]}}
 
 TARGET_LENGTH = 160  # tokens of a document that its windows are to explain
@@ -24,21 +30,48 @@ def make_tokenizers(
     texts: dict[str, PretrainText],
     documents: dict[str, tuple[str, ...]],
     folder: Path,
-) -> dict[str, WordTokenizer]:
-    """Vocabularies of the training sentences and documents, saved in the workdir."""
-    tokenizers, name = {}, config.data.normaliser
-    for language, text in texts.items():
-        size = config.data.vocab_size[language] if language in config.data.vocab_size else 50_000
-        tokens = (normaliser(name)(x, language) for x in documents.get(language, ()))
-        tokenizers[language] = WordTokenizer.train(
-            chain(text.lines("train"), tokens), language=language, normaliser=name, size=size
-        )
-        tokenizers[language].save(folder)
+) -> dict[str, Vocabulary]:
+    """Vocabularies of the training sentences and documents, saved in the workdir.
+
+    Those of words are the languages' own; subwords are the same for all.
+    """
+    tokenizers: dict[str, Vocabulary] = {}
+    name = config.data.normaliser
+
+    def token_lists(language: str) -> Iterator[list[str]]:
+        of_documents = (normaliser(name)(x, language) for x in documents.get(language, ()))
+        return chain(texts[language].lines("train"), of_documents)
+
+    if config.data.subwords:
+        mixed = chain.from_iterable(map(token_lists, texts))
+        model = train_subwords(mixed, size=config.data.subwords)
+        tokenizers = {lang: SentencePieceTokenizer(lang, name, model) for lang in texts}
+    else:
+        for language in texts:
+            sizes = config.data.vocab_size
+            size = sizes[language] if language in sizes else 50_000
+            tokenizers[language] = WordTokenizer.train(
+                token_lists(language), language=language, normaliser=name, size=size
+            )
+    for tokenizer in tokenizers.values():
+        tokenizer.save(folder)
     return tokenizers
 
 
+def in_pieces(
+    texts: Mapping[str, PretrainText], tokenizers: Mapping[str, Vocabulary]
+) -> dict[str, PretrainText]:
+    """The same texts, with their lengths in the tokenizers' units, which need not be words."""
+    counted = dict(texts)
+    for language, tokenizer in tokenizers.items():
+        if isinstance(tokenizer, SentencePieceTokenizer):
+            lengths = Counter(map(len, tokenizer.rows(texts[language].lines("train"))))
+            counted[language] = replace(texts[language], lengths=tuple(sorted(lengths.items())))
+    return counted
+
+
 def encode(
-    texts: dict[str, PretrainText], tokenizers: dict[str, WordTokenizer], split: str, limit: int
+    texts: dict[str, PretrainText], tokenizers: dict[str, Vocabulary], split: str, limit: int
 ) -> Encoded:
     """The sentences of a split as ids, cut at `limit` tokens."""
     encoded = {}
@@ -67,9 +100,7 @@ def sentence_shapes(text: PretrainText, limit: int) -> Any:
     return {"ids": ids, "lengths": of_one}
 
 
-def windows(
-    config: Config, texts: tuple[str, ...], tokenizer: WordTokenizer
-) -> dict[str, np.ndarray]:
+def windows(config: Config, texts: tuple[str, ...], tokenizer: Vocabulary) -> dict[str, np.ndarray]:
     """Half-overlapping windows over unlabelled documents, each with its whole document as target.
 
     A classifier reads documents; an encoder that has met sentences only makes less of them.

@@ -4,6 +4,7 @@ import hashlib
 import json
 import platform
 from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from importlib import metadata
 from pathlib import Path
 from typing import Any
@@ -16,7 +17,10 @@ from jax import Array
 
 from jaxsdgm import __version__
 from jaxsdgm.data.documents import write_text
+from jaxsdgm.data.huggingface import Tokenizer
+from jaxsdgm.data.subwords import SentencePieceTokenizer
 from jaxsdgm.errors import UserError
+from jaxsdgm.layers.encoders import SHARED
 from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.adversary import ADVERSARIES
 from jaxsdgm.models.semi import TRANSFERRED, fixed
@@ -32,8 +36,9 @@ Config = Any
 
 PACKAGES = (
     *("jax", "flax", "optax", "orbax-checkpoint", "numpy"),
-    *("ml-collections", "scikit-learn", "transformers"),
+    *("ml-collections", "scikit-learn", "sentencepiece", "transformers"),
 )
+STREAMS = ("dropout", "masking")  # of random numbers that a model draws itself
 DTYPES = {"float32": jnp.float32, "bfloat16": jnp.bfloat16}
 
 
@@ -61,6 +66,17 @@ def recurrence(config: Config, parallel: Parallel, *, trials: int) -> str:
     return wanted
 
 
+def vocab_sizes(tokenizers: Mapping[str, Tokenizer]) -> dict[str, int]:
+    """Sizes of the languages' vocabularies, or of the one that all of them share."""
+    shared = has_subwords(tokenizers)
+    return {SHARED if shared else name: t.vocab_size for name, t in tokenizers.items()}
+
+
+def has_subwords(tokenizers: Mapping[str, Tokenizer]) -> bool:
+    """Whether the languages share SNXVAE's vocabulary of subwords."""
+    return any(isinstance(t, SentencePieceTokenizer) for t in tokenizers.values())
+
+
 def compute_dtype(config: Config) -> Any:
     """The dtype of matrix products; parameters stay float32."""
     if config.dtype not in DTYPES:
@@ -71,17 +87,19 @@ def compute_dtype(config: Config) -> Any:
 def rate_schedule(
     config: Config, *, updates: int
 ) -> Callable[[dict[str, Array], Array], dict[str, Array]]:
-    """The learning rate in force at one of so many updates: constant, or a cosine."""
-    if config.rate_schedule not in ("constant", "cosine"):
+    """The learning rate in force at one of so many updates: constant, a cosine, or a line."""
+    if config.rate_schedule not in ("constant", "cosine", "linear"):
         raise UserError(
-            f"config.rate_schedule is {config.rate_schedule!r}; use one of constant, cosine"
+            f"config.rate_schedule is {config.rate_schedule!r}; use one of constant, cosine, linear"
         )
     if config.rate_schedule == "constant":
         return lambda hyper, step: hyper
+    factor = partial(schedules.cosine, steps=updates, end=0.05, warmup=20)
+    if config.rate_schedule == "linear":
+        factor = partial(schedules.triangle, steps=updates, warmup=config.rate_warmup)
 
     def schedule(hyper: dict[str, Array], step: Array) -> dict[str, Array]:
-        factor = schedules.cosine(step, steps=updates, end=0.05, warmup=20)
-        return {**hyper, "learning_rate": hyper["learning_rate"] * factor}
+        return {**hyper, "learning_rate": hyper["learning_rate"] * factor(step)}
 
     return schedule
 
@@ -207,7 +225,7 @@ def make_objective(model: Any, method: str | Callable[..., Any] = "objective") -
             hyper=hyper,
             noise=normal_noise(jax.random.fold_in(key, 0)),
             train=True,
-            rngs={"dropout": jax.random.fold_in(key, 1)},
+            rngs={name: jax.random.fold_in(key, i) for i, name in enumerate(STREAMS, 1)},
             mutable=["batch_stats"],
             method=method,
         )

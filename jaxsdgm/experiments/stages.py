@@ -9,11 +9,15 @@ from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.cells import CLASSIFIED
 from jaxsdgm.evaluation.report import comparison_rows, write_comparison
-from jaxsdgm.experiments import classify, pretrain, setup
+from jaxsdgm.experiments import classify, masked_lm, pretrain, setup
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.progress import log
 
-EXPERIMENTS = {"pretrain": pretrain.run, "classify": classify.run}
+EXPERIMENTS = {
+    "pretrain": pretrain.run,
+    "masked_lm": masked_lm.run,
+    "classify": classify.run,
+}
 STAGE = "stage:"
 
 

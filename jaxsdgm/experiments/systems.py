@@ -15,7 +15,13 @@ from jaxsdgm.experiments.baselines import BASELINES
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.layers.bert import BertSize
-from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
+from jaxsdgm.layers.encoders import (
+    FrozenFeatures,
+    TextEncoder,
+    TransformerEncoder,
+    embeddings_of,
+    vocabulary,
+)
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.models.semi import TRANSFERRED, SemiSupervised
@@ -30,7 +36,7 @@ def build(
     config: Config, inputs: Inputs, parallel: Parallel, *, trials: int = 1
 ) -> SemiSupervised | Classifier:
     """The system of a config for the vocabularies and classes of its inputs."""
-    sizes = {language: t.vocab_size for language, t in inputs.tokenizers.items()}
+    sizes = setup.vocab_sizes(inputs.tokenizers)
     if config.model.unlabelled_chunk and len(parallel.devices) > 1:
         raise UserError(
             "config.model.unlabelled_chunk shares statistics among documents of one device; "
@@ -39,7 +45,7 @@ def build(
     labels = inputs.splits["train"]["labels"][list(inputs.subset.indices)]
     counts = np.bincount(labels, minlength=len(inputs.corpus.label_names))
     targets = targets_of(inputs)
-    decoder_sizes = {language: words.size for language, words in targets.items()} or None
+    decoder_sizes = {name: words.size for name, words in targets.items()} or None
     return build_model(
         config,
         sizes,
@@ -112,8 +118,10 @@ def build_model(
 
 
 def targets_of(inputs: Inputs) -> dict[str, TargetWords]:
-    """The decoder's selected words, of the languages that have a selection."""
-    return {language: x.targets for language, x in inputs.of_languages.items() if x.targets}
+    """The decoders' selected words, of the vocabularies that have a selection."""
+    sizes = setup.vocab_sizes(inputs.tokenizers)
+    of_languages = inputs.of_languages.items()
+    return {vocabulary(sizes, name): x.targets for name, x in of_languages if x.targets}
 
 
 def build_encoder(
@@ -171,7 +179,7 @@ def word_table(encoder: Any, language: str) -> Any:
     """The embeddings `[v, e]` of a BiLSTM's language, or of a transformer's wordpieces."""
     if "bert" in encoder:
         return encoder["bert"]["words"]
-    return encoder[f"embeddings_{language}"]["table"]
+    return embeddings_of(encoder, language)
 
 
 def _take(ours: Any, theirs: Any, path: str) -> Any:

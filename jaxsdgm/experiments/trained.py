@@ -7,14 +7,13 @@ import numpy as np
 from ml_collections import ConfigDict
 
 from jaxsdgm.data.features import Scaling
-from jaxsdgm.data.huggingface import HuggingFaceTokenizer
-from jaxsdgm.data.tokenizers import WordTokenizer
+from jaxsdgm.data.huggingface import Tokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import baselines
 from jaxsdgm.experiments.features import make_featurizer, the_checkpoint, token_limit
 from jaxsdgm.experiments.inputs import FEATURES, checked_tokenizers
 from jaxsdgm.experiments.outputs import make_predict
-from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.setup import Config, vocab_sizes
 from jaxsdgm.experiments.systems import build_model
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.parallel import Parallel
@@ -42,9 +41,8 @@ def load_outputs(
     config: Config = ConfigDict(about["config"])
     names = about["label_names"]
     transformer = BertSize(**about["transformer"]) if about["transformer"] else None
-    kind = HuggingFaceTokenizer if transformer else WordTokenizer
-    tokenizers = checked_tokenizers(folder, about["tokenizers"], kind)
-    sizes = {language: t.vocab_size for language, t in tokenizers.items()}
+    tokenizers = checked_tokenizers(folder, about["tokenizers"])
+    sizes = vocab_sizes(tokenizers)
     model = build_model(config, sizes, np.ones(len(names)), transformer=transformer)
     language = config.target.language or config.data.language
     predict = make_predict(model, language, Parallel())
@@ -56,7 +54,7 @@ def load_outputs(
 def make_reader(
     config: Config,
     folder: Path,
-    tokenizers: Mapping[str, WordTokenizer],
+    tokenizers: Mapping[str, Tokenizer],
     language: str,
     limit: int,
 ) -> Callable[[list[str]], dict[str, np.ndarray]]:

@@ -17,7 +17,7 @@ from jaxsdgm.experiments import evidence
 from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.inputs import Inputs, load_inputs
 from jaxsdgm.experiments.outputs import make_predict, rows_of
-from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.setup import Config, has_subwords
 from jaxsdgm.experiments.systems import GENERATIVE, SYSTEMS
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.crosslingual import two_languages
@@ -41,6 +41,12 @@ def load_languages(config: Config, corpus: Corpus | None = None) -> Inputs:
         raise UserError(
             f"the labels of {source.language!r} are {', '.join(ours)} and those of "
             f"{target.language!r} {', '.join(theirs)}; a zero-shot run needs the same in both"
+        )
+    if has_subwords(source.tokenizers) and (config.target.adversary != "none" or source.targets):
+        raise UserError(
+            f"{config.pretrained}: SNXVAE's languages share embeddings and decoder, for which "
+            "neither target.adversary nor data.targets is made; set them to none and "
+            "min_documents=0"
         )
     # one copy of what they share
     shared = {"pretrained": source.pretrained, "tokenizers": source.tokenizers}
@@ -86,6 +92,11 @@ def check(config: Config, corpus: Corpus | None) -> None:
             config.encoder.checkpoint or not config.encoder.trainable,
             "config.encoder is a transformer or frozen; a zero-shot run needs an NXVAE's encoder, "
             "with checkpoint='' and trainable=True",
+        ),
+        (
+            config.self_training.max_steps,
+            "config.self_training labels documents of the language that has labels; set max_steps=0 "
+            "for a zero-shot run",
         ),
         (
             not config.pretrained,

@@ -17,6 +17,20 @@ from jaxsdgm.layers.normalization import MaskedBatchNorm
 from jaxsdgm.layers.recurrent import BiLSTM
 
 PAD = 0
+SHARED = "shared"  # the name of a vocabulary that all languages have in common
+
+
+def vocabulary(sizes: Mapping[str, Any], language: str) -> str:
+    """Which of these vocabularies a language has: its own, or the one that all share."""
+    return SHARED if SHARED in sizes else language
+
+
+def embeddings_of(params: Mapping[str, Any], language: str) -> Any:
+    """The embeddings `[v, e]` of a language among a `TextEncoder`'s parameters, or None."""
+    for name in (language, SHARED):
+        if f"embeddings_{name}" in params:
+            return params[f"embeddings_{name}"]["table"]
+    return None
 
 
 def word_vectors(key: Array, shape: tuple[int, int], dtype: Any) -> Array:
@@ -58,6 +72,7 @@ POOLING = {
 class TextEncoder(nn.Module):
     """Embeddings per language, then a BiLSTM shared by the languages (spec §3.1, §3.2).
 
+    With one entry `SHARED` in `vocab_sizes` all languages have the same embeddings.
     `pooling` makes one vector of a document: the BiLSTM's last states (the paper), the mean or
     maximum of its outputs over the tokens, the mean of the word embeddings, or several of these
     side by side ("mean+words"). `backend` is the recurrence's: see `recurrent.BACKENDS`.
@@ -78,8 +93,8 @@ class TextEncoder(nn.Module):
     def setup(self) -> None:
         types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
         self.embeddings = {
-            language: Embedding(size, self.embedding, self.dropout, **types)
-            for language, size in self.vocab_sizes.items()
+            name: Embedding(size, self.embedding, self.dropout, **types)
+            for name, size in self.vocab_sizes.items()
         }
         self.lstm = BiLSTM(self.hidden, self.layers, self.dropout, self.backend, **types)
 
@@ -93,7 +108,7 @@ class TextEncoder(nn.Module):
         return h[jnp.argsort(order)]
 
     def _encode(self, ids: Array, lengths: Array, row: Array, language: str, train: bool) -> Array:
-        x = self.embeddings[language](ids, row, train=train)
+        x = self._embedding(language)(ids, row, train=train)
         outputs, last = self.lstm(x, lengths, row, train=train)
         mask = (jnp.arange(ids.shape[1]) < lengths[:, None])[..., None]  # b t 1
         parts = [POOLING[kind](x, outputs, last, mask) for kind in self.pooling.split("+")]
@@ -101,7 +116,10 @@ class TextEncoder(nn.Module):
 
     def table(self, language: str) -> Array:
         """The embeddings `[v, e]` of a language, for a decoder that is tied to them."""
-        return self.embeddings[language].table
+        return self._embedding(language).table
+
+    def _embedding(self, language: str) -> Embedding:
+        return self.embeddings[vocabulary(self.vocab_sizes, language)]
 
 
 class TransformerEncoder(nn.Module):

@@ -1,7 +1,8 @@
 """NXVAE: the non-parallel cross-lingual variational autoencoder (EACL 2021, §2.1; spec §4).
 
 One encoder shared by the languages, embeddings and a bag-of-words decoder for each, and a
-discriminator that tells the languages apart from h, which the encoder learns to deceive.
+discriminator that tells the languages apart from h, which the encoder learns to deceive. SNXVAE
+is the same with subwords, whose embeddings and decoder all languages share.
 """
 
 from collections.abc import Mapping
@@ -13,7 +14,7 @@ from jax import Array
 
 from jaxsdgm.distributions import DiagonalGaussian, kl
 from jaxsdgm.layers.decoders import BagOfWordsDecoder
-from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
+from jaxsdgm.layers.encoders import GaussianHead, TextEncoder, vocabulary
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.adversary import adversarial_terms
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
@@ -22,12 +23,13 @@ from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, wh
 class NXVAE(nn.Module):
     """p(x | z) p(z) with q(z | x) on a shared BiLSTM; `vocab_sizes` names the languages in order.
 
-    `adversary` is one of `ADVERSARIES`. `sample=False` decodes the mean of q, a deterministic
-    autoencoder.
+    Where they share a vocabulary (`layers.encoders.SHARED`), `languages` names them. `adversary` is
+    one of `ADVERSARIES`. `sample=False` decodes the mean of q, a deterministic autoencoder.
     """
 
     vocab_sizes: Mapping[str, int]
     encoder_config: Mapping[str, Any]
+    languages: tuple[str, ...] = ()
     latent: int = 300
     discriminator_hidden: int = 1024
     adversary: str = "separate"
@@ -41,8 +43,7 @@ class NXVAE(nn.Module):
         self.encoder = TextEncoder(self.vocab_sizes, **self.encoder_config, **types)
         self.posterior = GaussianHead(self.latent, axis_name=self.axis_name, **types)
         self.decoders = {
-            language: BagOfWordsDecoder(size, **types)
-            for language, size in self.vocab_sizes.items()
+            name: BagOfWordsDecoder(size, **types) for name, size in self.vocab_sizes.items()
         }
         if self.adversary != "none":
             self.discriminator = MLP((self.discriminator_hidden, 1), **types)
@@ -51,7 +52,7 @@ class NXVAE(nn.Module):
         """Touches every parameter; for `init` only."""
         batch = {"sentences": whole(rows)}
         hyper = {"kl_weight": jnp.ones(()), "kl_target": jnp.zeros(())}
-        for language in self.vocab_sizes:
+        for language in self.languages or self.vocab_sizes:
             self.objective(batch, language=language, hyper=hyper, noise=no_noise, train=True)
 
     def encode(
@@ -98,14 +99,15 @@ class NXVAE(nn.Module):
         h, q = self.encode(rows, language=language, train=train)
         z = q.sample(noise("z", rows["row"], (self.latent,))) if train and self.sample else q.mean
         table = self.encoder.table(language)
-        reconstruction = self.decoders[language].nll(z, rows.get("targets", rows["ids"]), table)
+        decoder = self.decoders[vocabulary(self.vocab_sizes, language)]
+        reconstruction = decoder.nll(z, rows.get("targets", rows["ids"]), table)
         terms = {"reconstruction": reconstruction, "kl": kl(q)}
         gap = terms["kl"] - hyper["kl_target"]
         # |mean| is not a mean of terms: a common sign gives the same value and gradient
         sign = jnp.sign(masked_mean(gap, rows["mask"], self.axis_name))
         terms["loss"] = reconstruction + hyper["kl_weight"] * sign * gap
         if self.adversary != "none":
-            first = language == next(iter(self.vocab_sizes))
+            first = language == next(iter(self.languages or self.vocab_sizes))
             arguments = {"first": first, "kind": self.adversary}
             terms |= adversarial_terms(self.discriminator, h, rows["row"], **arguments)
             terms["loss"] += terms["discriminator"] + terms["deceiver"]

@@ -16,7 +16,7 @@ from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.layers.decoders import DECODERS, FeatureDecoder
 from jaxsdgm.layers.dropout import RowDropout
-from jaxsdgm.layers.encoders import Embedding, GaussianHead
+from jaxsdgm.layers.encoders import Embedding, GaussianHead, vocabulary
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.adversary import adversarial_terms
 from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
@@ -59,8 +59,9 @@ class SemiSupervised(nn.Module):
 
     `encoder` makes h of the rows that it names in `inputs`: `TextEncoder`, `FrozenFeatures`, ....
     `decoder_sizes` are the vocabularies of the languages that have a decoder; word tables, of
-    encoder and decoders alike, exist for the languages that the objective is called with. Rows with
-    "targets" have these explained, others their "ids".
+    encoder and decoders alike, exist for the languages that the objective is called with (one for
+    all of them with the vocabulary `SHARED`). Rows with "targets" have these explained, others
+    their "ids".
     `decoder` is "bow" or "gru"; with None the encoder is frozen and the data are samples of z1.
     p(y) is `label_proportions` (uniform where empty). With `estimate_proportions` the unlabelled
     documents may have others, pi: a document's bound then counts p(x) / p_pi(x) =
@@ -221,7 +222,7 @@ class SemiSupervised(nn.Module):
         feature_reconstruction: of their "features", up to a constant, with `decode_features`.
         """
         x = rows["targets"] if "targets" in rows else rows["ids"]
-        words = self.decoders[language].nll(self.to_table(decoded), x, self.table(language))
+        words = self.word_decoder(language).nll(self.to_table(decoded), x, self.table(language))
         if not self.decode_features:
             return {"reconstruction": words}
         features = self.feature_decoder.nll(decoded, rows["features"])
@@ -233,7 +234,13 @@ class SemiSupervised(nn.Module):
 
     def table(self, language: str) -> Array:
         """The word table `[v, e]` that a language's decoder works with."""
-        return self.encoder.table(language) if self.tied else self.decoder_tables[language].table
+        if self.tied:
+            return self.encoder.table(language)
+        return self.decoder_tables[vocabulary(self.decoder_sizes or {}, language)].table
+
+    def word_decoder(self, language: str) -> Any:
+        """The decoder of a language's words."""
+        return self.decoders[vocabulary(self.decoder_sizes or {}, language)]
 
     # -- the bound -------------------------------------------------------------------------------
 
@@ -384,13 +391,13 @@ class SemiSupervised(nn.Module):
 
     def word_logits(self, decoded: Array, *, language: str) -> Array:
         """Unnormalised log-probabilities of the vocabulary `[b, v]` (bag of words)."""
-        return self.decoders[language].logits(self.to_table(decoded), self.table(language))
+        return self.word_decoder(language).logits(self.to_table(decoded), self.table(language))
 
     def next_word(
         self, decoded: Array, token: Array, state: Array | None, *, language: str
     ) -> tuple[Array, Array]:
         """One step of the GRU decoder: logits `[b, v]` and the new state."""
-        return self.decoders[language].step(decoded, token, state, self.table(language))
+        return self.word_decoder(language).step(decoded, token, state, self.table(language))
 
 
 def fixed(model: nn.Module) -> tuple[str, ...]:

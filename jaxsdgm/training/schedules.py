@@ -32,3 +32,8 @@ def cosine(step: Any, *, steps: int, end: float, warmup: int) -> Array:
     """Up to 1 in `warmup` steps while half a cosine falls from 1 to `end` over `steps`."""
     fall = 0.5 * (1 + jnp.cos(jnp.pi * jnp.minimum(step / steps, 1)))
     return jnp.minimum(1.0, (step + 1) / warmup) * (end + (1 - end) * fall)
+
+
+def triangle(step: Any, *, steps: int, warmup: int) -> Array:
+    """Up to 1 in `warmup` steps, then down a line that reaches 0 after `steps` (spec §11.1)."""
+    return jnp.where(step < warmup, (step + 1) / warmup, jnp.maximum(1 - step / steps, 0))

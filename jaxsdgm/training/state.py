@@ -113,6 +113,24 @@ def is_part(path: Any, names: Collection[str]) -> bool:
     return any(part.key in names for part in path)
 
 
+def bert_adam(*, weight_decay: float, clip: float) -> Any:
+    """AdamW as BERT was trained with (spec §11.1): epsilon 1e-6, gradients of norm `clip` at most.
+
+    Norms, biases and the pooler, which a masked language model does not use, do not decay.
+    """
+    return optax.chain(
+        optax.clip_by_global_norm(clip),
+        optax.scale_by_adam(eps=1e-6),
+        optax.add_decayed_weights(weight_decay, _bert_decays),
+    )
+
+
+def _bert_decays(params: Any) -> Any:
+    kept = {"scale", "bias", "pooler"}
+    decays = lambda path, _: not kept & {part.key for part in path}
+    return jax.tree_util.tree_map_with_path(decays, params)
+
+
 def _not_tables(params: Any) -> Any:
     return jax.tree_util.tree_map_with_path(lambda path, _: path[-1].key != "table", params)
 

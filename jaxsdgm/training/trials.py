@@ -41,6 +41,8 @@ class Task:
     score: str  # the dev metric that selects
     maximise: bool
     segment: int = 0  # steps, at most, whose plan is on the device at a time; 0: all of a window
+    #: (states, bests) `[T, ...]` -> states to go on with, after every evaluation
+    between: Callable[[Any, Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -183,6 +185,8 @@ class Program:
         self.tree = {"state": state, "best": self.better(self.tree["best"], state, scores)}
         best = self.tree["best"]
         best_scores, failures = fetch((best.score, best.failures))
+        if self.task.between:
+            self.tree["state"] = self.task.between(state, best)
         flops = {dtype: count * x for dtype, x in self.flops.items()}
         windows = {}
         for slot, (i, n) in enumerate(zip(self.slots, examples, strict=True)):

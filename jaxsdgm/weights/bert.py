@@ -91,6 +91,33 @@ FAMILIES = {
 }
 
 
+#: config.json's key of each field of BertSize, per kind of family
+KEYS = {
+    "vocab_size": "vocab_size",
+    "hidden": "hidden_size",
+    "layers": "num_hidden_layers",
+    "heads": "num_attention_heads",
+    "intermediate": "intermediate_size",
+    "positions": "max_position_embeddings",
+    "types": "type_vocab_size",
+    "epsilon": "layer_norm_eps",
+    "activation": "hidden_act",
+    "dropout": "hidden_dropout_prob",
+    "attention_dropout": "attention_probs_dropout_prob",
+}
+DISTILBERT_KEYS = {
+    "vocab_size": "vocab_size",
+    "hidden": "dim",
+    "layers": "n_layers",
+    "heads": "n_heads",
+    "intermediate": "hidden_dim",
+    "positions": "max_position_embeddings",
+    "activation": "activation",
+    "dropout": "dropout",
+    "attention_dropout": "attention_dropout",
+}
+
+
 def tensors(family: Family, size: BertSize) -> Iterator[Tensor]:
     """Every array of an encoder of that size, heads left out."""
     shapes = _shapes(size)

@@ -18,7 +18,15 @@ from safetensors import SafetensorError, safe_open
 from safetensors.numpy import save_file
 
 from jaxsdgm.errors import UserError
-from jaxsdgm.weights.bert import ACTIVATIONS, FAMILIES, BertSize, Tensor, tensors
+from jaxsdgm.weights.bert import (
+    ACTIVATIONS,
+    DISTILBERT_KEYS,
+    FAMILIES,
+    KEYS,
+    BertSize,
+    Tensor,
+    tensors,
+)
 
 WEIGHTS, INDEX = "model.safetensors", "model.safetensors.index.json"
 TOKENIZER_FILES = (
@@ -31,31 +39,6 @@ TOKENIZER_FILES = (
     "merges.txt",
     "sentencepiece.bpe.model",
 )
-#: config.json's key of each field of BertSize, per kind of family
-_KEYS = {
-    "vocab_size": "vocab_size",
-    "hidden": "hidden_size",
-    "layers": "num_hidden_layers",
-    "heads": "num_attention_heads",
-    "intermediate": "intermediate_size",
-    "positions": "max_position_embeddings",
-    "types": "type_vocab_size",
-    "epsilon": "layer_norm_eps",
-    "activation": "hidden_act",
-    "dropout": "hidden_dropout_prob",
-    "attention_dropout": "attention_probs_dropout_prob",
-}
-_DISTILBERT_KEYS = {
-    "vocab_size": "vocab_size",
-    "hidden": "dim",
-    "layers": "n_layers",
-    "heads": "n_heads",
-    "intermediate": "hidden_dim",
-    "positions": "max_position_embeddings",
-    "activation": "activation",
-    "dropout": "dropout",
-    "attention_dropout": "attention_dropout",
-}
 _REQUIRED = ("vocab_size", "hidden", "layers", "heads", "intermediate", "positions")
 _FLOATS = ("F16", "BF16", "F32", "F64")
 _PREFIX = re.compile(r"(bert|roberta|distilbert)\.")
@@ -126,7 +109,7 @@ def read_size(folder: str | Path) -> BertSize:
     """
     folder = Path(folder)
     config = _read_config(folder)
-    keys = _DISTILBERT_KEYS if config["model_type"] == "distilbert" else _KEYS
+    keys = DISTILBERT_KEYS if config["model_type"] == "distilbert" else KEYS
     missing = [keys[field] for field in _REQUIRED if not isinstance(config.get(keys[field]), int)]
     if missing:
         raise UserError(f"{folder / 'config.json'}: no number for {', '.join(missing)}")
@@ -255,6 +238,13 @@ def _raise(folder: Path, problems: list[str]) -> None:
         raise UserError(
             f"{folder}: the tensors are not those of the config: {'; '.join(problems[:8])}{more}"
         )
+
+
+def write_config(folder: Path, size: BertSize) -> None:
+    """The config.json of a BERT of that size; `save_checkpoint` takes it from there."""
+    fields = {key: getattr(size, field) for field, key in KEYS.items()}
+    config = {"model_type": "bert", **fields, "pad_token_id": 0}
+    (folder / "config.json").write_text(json.dumps(config, indent=2) + "\n", encoding="utf-8")
 
 
 def save_checkpoint(

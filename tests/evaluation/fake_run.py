@@ -3,6 +3,7 @@
 import json
 from importlib import import_module
 
+from jaxsdgm.experiments import masked_lm
 from jaxsdgm.weights.word_vectors import name_of
 
 
@@ -35,14 +36,23 @@ def write_run(folder, run):
 def run_from(config, *, languages=None):
     """What a finished run of a config would have in its results, as far as tables read it."""
     values = json.loads(config.to_json_best_effort())
-    run = {"kind": config.experiment, "name": config.name, "seed": config.seed, "config": values}
+    pretrained = config.experiment in ("pretrain", "masked_lm")
+    run = {
+        "kind": "pretrain" if pretrained else "classify",
+        "name": config.name,
+        "seed": config.seed,
+        "config": values,
+    }
     run |= {"training": {"seconds": 5400.0}, "device": "some device", "parameters": 1_234_567}
     run["languages"] = list(languages or config.data.languages)
-    if config.experiment == "pretrain":
+    if config.experiment == "masked_lm":
+        run["system"] = masked_lm.system(config)
+    if pretrained:
         return run
     n = config.data.n_labels
     vectors = {"name": name_of(config.vectors)} if config.get("vectors") else None
-    name = config.encoder.checkpoint or (config.pretrained and "NXVAE") or "BiLSTM"
+    nxvae = config.pretrained and ("SNXVAE" if "snxvae" in config.pretrained else "NXVAE")
+    name = config.encoder.checkpoint or nxvae or "BiLSTM"
     counts = {split: [10, 20, 30, 40] for split in ("train", "dev", "test")}
     return {
         **run,

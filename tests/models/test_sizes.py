@@ -1,12 +1,13 @@
-"""Parameter counts of the paper's Tables 5 and 11 at the paper's sizes (spec §12)."""
+"""Parameter counts of the paper's Tables 5, 6 and 11 at the paper's sizes (spec §12)."""
 
 import jax
 import numpy as np
 import pytest
 
-from configs import europarl_nxvae, mldoc_nxvae
-from jaxsdgm.experiments import pretrain
+from configs import europarl_bert, europarl_nxvae, europarl_snxvae, mldoc_bert, mldoc_nxvae
+from jaxsdgm.experiments import masked_lm, pretrain
 from jaxsdgm.experiments.systems import build_model
+from jaxsdgm.layers.encoders import SHARED
 from jaxsdgm.models.semi import fixed
 from jaxsdgm.training.parallel import Parallel
 
@@ -78,9 +79,30 @@ def test_systems(argument, total):
     assert found == total
 
 
+def test_snxvae():
+    config = europarl_snxvae.get_config("en-de")
+    sizes = {SHARED: config.data.subwords + 1}
+    assert sum(counts(pretrain.build(config, sizes, Parallel())).values()) == 17_761_850
+    for language in ("en", "de"):
+        for system, total in (("nxvae_z1", 16_833_324), ("bow", 20_390_825)):
+            config = mldoc_nxvae.get_config(f"en-de,{language},32,{system}")
+            found = counts(build_model(config, sizes, np.ones(4)), languages=(language,))
+            assert sum(found.values()) == total
+
+
 def test_layer_wise_trains_little():
     parts = system("en-de,en,32,none")
     still = fixed(built("en-de,en,32,none")[0])
     trained = {name: n for name, n in parts.items() if name not in still}
     assert sum(trained.values()) == 859_524
     assert fixed(built("en-de,en,32,bow")[0]) == ()
+
+
+@pytest.mark.parametrize(
+    ("pieces", "vocabulary", "total"),
+    [("words", 84_101, 44_974_204), ("subwords", 10_005, 19_137_304)],
+)
+def test_bert(pieces, vocabulary, total):
+    size = masked_lm.make_size(europarl_bert.get_config(f"en-de,{pieces}"), vocabulary)
+    model = build_model(mldoc_bert.get_config("en-de,en,32"), {}, np.ones(4), transformer=size)
+    assert sum(counts(model, languages=("en",)).values()) == total

@@ -11,7 +11,7 @@ from flax import linen as nn
 from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.evaluation.latents import active_units
-from jaxsdgm.layers.encoders import GaussianHead, TextEncoder
+from jaxsdgm.layers.encoders import SHARED, GaussianHead, TextEncoder
 from jaxsdgm.layers.recurrent import BiLSTM
 from jaxsdgm.models.crosslingual import two_languages
 from jaxsdgm.models.nxvae import NXVAE
@@ -132,17 +132,29 @@ def test_bag_of_words(path, dtype):
 
 def nxvae(params, adversary="none"):
     encoder = params.get("encoder", {})
-    sizes = {l: len(encoder[f"embeddings_{l}"]["table"]) for l in golden.LANGUAGES}
-    width = encoder["embeddings_en"]["table"].shape[1]
+    tables = {k.removeprefix("embeddings_"): v["table"] for k, v in encoder.items() if k != "lstm"}
+    sizes = {l: len(tables[l]) for l in (*golden.LANGUAGES, SHARED) if l in tables}
+    width = next(iter(tables.values())).shape[1]
     config = encoder_config(params) if "lstm" in encoder else {"embedding": width}
     hidden = len(params["discriminator"]["layer_0"]["bias"]) if "discriminator" in params else 1
-    return NXVAE(sizes, config, latent=width, discriminator_hidden=hidden, adversary=adversary)
+    fields = {"latent": width, "discriminator_hidden": hidden, "adversary": adversary}
+    return NXVAE(sizes, config, languages=golden.LANGUAGES, **fields)
 
 
-def nxvae_terms(path, dtype, adversary):
+def shared(params, language):
+    """The parameters of an SNXVAE: a language's table and decoder are those of all languages."""
+    encoder = {"lstm": params["encoder"]["lstm"]}
+    encoder[f"embeddings_{SHARED}"] = params["encoder"][f"embeddings_{language}"]
+    others = {k: v for k, v in params.items() if not k.startswith(("encoder", "decoders"))}
+    return {**others, "encoder": encoder, f"decoders_{SHARED}": params[f"decoders_{language}"]}
+
+
+def nxvae_terms(path, dtype, adversary, subwords=False):
     """Masked means, gradients and statistics of one fixture, with our objective."""
     arrays = load(path, dtype)
     params, stats = to_flax(under(arrays, "param/"))
+    if subwords:
+        params = shared(params, golden.LANGUAGES[int(arrays["in/lang"])])
     model, train = nxvae(params, adversary), not path.stem.endswith("eval")
     rows = {"ids": arrays["in/x"], "lengths": arrays["in/lens"]}
     rows.update(mask=np.ones(len(rows["ids"]), dtype), row=np.arange(len(rows["ids"])))
@@ -177,6 +189,19 @@ def test_nxvae(path, dtype):
     after = to_flax(under(arrays, "out/after/"))[1]
     assert_trees_close(new["batch_stats"], after, dtype, "after")
     assert_trees_close(grads, to_flax(under(arrays, "grad/"))[0], dtype, "grad")
+
+
+@pytest.mark.parametrize("dtype", [np.float64])
+@files("nxvae_adversarial.*")
+def test_snxvae(path, dtype):
+    """The same fixtures with one table and one decoder; the discriminator knows the languages."""
+    arrays, _, run = nxvae_terms(path, dtype, "reference", subwords=True)
+    (value, (terms, _)), grads = run("loss")
+    assert_close(terms["reconstruction"], arrays["out/nll_per_example"], dtype, "nll")
+    assert_close(value, arrays["out/total"], dtype, "total")
+    expected = to_flax(under(arrays, "grad/"))[0]
+    language = golden.LANGUAGES[int(arrays["in/lang"])]
+    assert_trees_close(grads, shared(expected, language), dtype, "grad")
 
 
 @DTYPES

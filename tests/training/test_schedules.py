@@ -34,3 +34,8 @@ def test_cosine():
     found = values(schedules.cosine, [0, 50, 100, 200], steps=100, end=0.1, warmup=4)
     # a quarter of the warm-up, half-way down, and the end for good
     np.testing.assert_allclose(found, [0.25, 0.55, 0.1, 0.1], atol=1e-6)
+
+
+def test_triangle():
+    found = values(schedules.triangle, [0, 4, 9, 50, 100, 200], steps=100, warmup=10)
+    np.testing.assert_allclose(found, [0.1, 0.5, 1, 0.5, 0, 0], atol=1e-6)
