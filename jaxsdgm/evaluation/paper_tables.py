@@ -164,7 +164,14 @@ def other_tables(corpus: str, runs: Sequence[Run]) -> list[Table]:
     generative = [name for name in systems if name in SDGM]
     with_aux = generative if any(name.startswith("AUX") for name in generative) else []
     settings = {
-        "5": (pretrain, [Key(("NXVAE", p), {"pair": p}) for p in _found(runs, pretrain, "pair")]),
+        "5": (
+            pretrain,
+            [
+                Key((system, pair), {"system": system, "pair": pair})
+                for system in _found(runs, pretrain, "system")
+                for pair in _found(runs, {**pretrain, "system": system}, "pair")
+            ],
+        ),
         "7": (own, named([name for name in systems if name in TWINS])),
         "9": (own, named(generative)),
         "12": (transformer, named([name for name in heads if name in (*TWINS, "SUP-h", *SDGM)])),

@@ -75,6 +75,7 @@ def run_of(results: Mapping[str, Any]) -> Run:
     data = results["config"]["data"]
     if results["kind"] == "pretrain":
         system = "SNXVAE" if data.get("subwords") else "NXVAE"
+        system = "PEMB" if data.get("pairs") else system
         about = {"kind": "pretrain", "system": system, "source": "", "pair": pair_of(results)}
         return Run({**about, "corpus": data["source"]}, results)
     cell = cell_of(results)
