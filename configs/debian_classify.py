@@ -5,7 +5,8 @@
 
 The argument is language, labels and M1+M2's decoder (bow, gru, none), AUX with one (aux-bow,
 aux-gru), a twin (nxvae_z1, nxvae_h), the twin without NXVAE (rand; or vectors: embeddings from
---config.vectors=FILE.vec; leave config.pretrained empty) or a baseline (tfidf_lr, nb_em).
+--config.vectors=FILE.vec; leave config.pretrained empty) or a baseline (tfidf_lr, nb_em). From
+RUN_OF_debian_snxvae they read its subwords: nxvae_z1 is then SNXVAE-z1.
 """
 
 from ml_collections import ConfigDict
