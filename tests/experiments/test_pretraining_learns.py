@@ -16,7 +16,7 @@ from jaxsdgm.data.subwords import SentencePieceTokenizer
 from jaxsdgm.experiments import classify, pretrain
 from jaxsdgm.training.checkpoints import load_pretrained
 
-STEPS, WIDTH = 600, 48
+STEPS, WIDTH = 400, 48
 
 
 def small(config: ConfigDict) -> ConfigDict:
