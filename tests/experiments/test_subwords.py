@@ -64,6 +64,7 @@ def test_sentences_are_cut_at_the_median_of_their_pieces(snxvae):
     assert median_limit(in_pieces(texts, tokenizers(snxvae))) == max(medians)
 
 
+@pytest.mark.slow
 def test_a_classifier_starts_from_snxvae(snxvae, tmp_path):
     config = tiny_pretrain.classification("nxvae_z1")
     config.pretrained = str(snxvae)

@@ -7,6 +7,7 @@ from configs import debian_classify, debian_pemb, debian_snxvae
 
 def _small(config: ConfigDict) -> ConfigDict:
     config.data.source = "generated"
+    config.data.sentences = 2000
     config.model.embedding = config.model.latent = 8
     config.model.hidden = 6
     config.model.recurrence = "scan"
