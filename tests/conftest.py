@@ -5,8 +5,6 @@ import os
 os.environ.setdefault("NPROC", "16")  # more threads than devices, or collectives can starve
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
 flags = os.environ.get("XLA_FLAGS", "")
-# small programs, compiled once and run once: compile time is all there is (the fusion emitters take
-# two thirds of it)
+# small programs, compiled once and run once: compile time is all there is
 flags += " --xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
-flags += " --xla_cpu_use_fusion_emitters=false"
 os.environ["XLA_FLAGS"] = flags
