@@ -66,6 +66,8 @@ def pretraining() -> ConfigDict:
     config.data.source = "europarl"
     # SNXVAE: pieces of one SentencePiece BPE vocabulary that the languages share; 0: words of each.
     config.data.subwords = 0
+    # PEMB: the two languages' lines are sentence pairs, each read and explained as one.
+    config.data.pairs = False
     config.data.batch_size = 128
     # Tokens kept of a sentence; 0: the median length of the training sentences.
     config.data.max_length = 0

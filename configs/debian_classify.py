@@ -5,8 +5,9 @@
 
 The argument is language, labels and M1+M2's decoder (bow, gru, none), AUX with one (aux-bow,
 aux-gru), a twin (nxvae_z1, nxvae_h), the twin without NXVAE (rand; or vectors: embeddings from
---config.vectors=FILE.vec; leave config.pretrained empty) or a baseline (tfidf_lr, nb_em). Or the
-BERT of debian_bert.py, fine-tuned (bert-sup) and self-trained (bert-st):
+--config.vectors=FILE.vec; leave config.pretrained empty) or a baseline (tfidf_lr, nb_em). From
+RUN_OF_debian_snxvae they read its subwords: nxvae_z1 is then SNXVAE-z1. Or the BERT of
+debian_bert.py, fine-tuned (bert-sup) and self-trained (bert-st):
 
     python -m jaxsdgm.main --config=configs/debian_classify.py:en,32,bert-st \
         --config.data.dir=data/debian --config.encoder.checkpoint=RUN_OF_debian_bert/bertw-en-de

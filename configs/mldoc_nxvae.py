@@ -6,8 +6,9 @@
 The argument is language pair, task language, labels (0: all 1000) and M1+M2's decoder (bow, gru,
 none for the layer-wise model), AUX with one (aux-bow, aux-gru), a twin (nxvae_z1, nxvae_h), or the
 twin without NXVAE: rand (random embeddings; leave config.pretrained empty) or vectors (embeddings
-from --config.vectors=FILE.vec: the paper's FT, MUSE, NXEMB). The paper's runs took 12 hours (bow)
-and 14 (gru) on one GTX 1080 Ti; not yet run here.
+from --config.vectors=FILE.vec: the paper's FT, MUSE, PEMB, NXEMB). nxvae_z1 from the workdir of
+europarl_snxvae.py is the paper's SNXVAE-z1; all others work from there too. The paper's runs took
+12 hours (bow) and 14 (gru) on one GTX 1080 Ti; not yet run here.
 """
 
 from ml_collections import ConfigDict

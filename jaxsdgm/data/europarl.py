@@ -57,9 +57,10 @@ def prepare(
     normaliser: str = "europarl",
     dev_lines: int = 13995,
     seed: int = 1234,
+    aligned: bool = False,
     progress: Callable[[int], None] | None = None,
 ) -> dict[str, PretrainText]:
-    """Makes two unaligned pretraining corpora of one size out of aligned ones.
+    """Makes two pretraining corpora of one size, aligned no longer, out of aligned ones.
 
     Normalises both sides, drops a pair of which either side became empty, takes the same
     random lines of both for dev, cuts both to one size, and shuffles each by itself. Without
@@ -76,6 +77,7 @@ def prepare(
       normaliser: key of `tokenizers.NORMALISERS`.
       dev_lines: sentences for dev, at most a tenth of all.
       seed: of Python's `random`, for the dev lines and the shuffles.
+      aligned: shuffle both sides alike, so that equal lines stay each other's translation.
       progress: called now and then with the number of lines read.
 
     Returns:
@@ -91,8 +93,15 @@ def prepare(
         "normaliser": normaliser,
         "dev_lines": dev_lines,
         "seed": seed,
+        "aligned": aligned,
         "files": [list(file) for file in files],
     }
+    if aligned and len(groups) > 1:
+        a, b = languages
+        raise UserError(
+            f"{directory}: no files {name}.{a}-{b}.{{{a},{b}}}, and sentence pairs need both "
+            "languages of one corpus; choose two that are aligned with each other"
+        )
     finished = _finished(out, settings)
     if finished:
         return finished
@@ -101,7 +110,7 @@ def prepare(
     kept = {}
     for members, pair in groups:
         kept |= _keep(members, pair, languages, out, normaliser=normaliser, progress=progress)
-    texts = _split(kept, out, dev_lines=dev_lines, seed=seed)
+    texts = _split(kept, out, dev_lines=dev_lines, seed=seed, aligned=aligned)
     fields = {text.language: _fields(text) for text in texts.values()}
     write_text(out / "prepared.json", json.dumps({"settings": settings, "texts": fields}) + "\n")
     return texts
@@ -187,7 +196,7 @@ def _aligned(pair: tuple[Path, Path]) -> Iterator[tuple[str, str]]:
 
 
 def _split(
-    kept: Mapping[str, _Kept], out: Path, *, dev_lines: int, seed: int
+    kept: Mapping[str, _Kept], out: Path, *, dev_lines: int, seed: int, aligned: bool
 ) -> dict[str, PretrainText]:
     """Writes train and dev of every language, all of one size, and drops the scratch files."""
     parts = {code: _numbers(len(k.lengths), dev_lines, seed) for code, k in kept.items()}
@@ -199,7 +208,7 @@ def _split(
     texts = {}
     for language, lines in kept.items():
         train, dev = parts[language][0][:n_train], parts[language][1][:n_dev]
-        random.Random(f"{seed} {language}").shuffle(train)
+        random.Random(f"{seed}" if aligned else f"{seed} {language}").shuffle(train)
         lengths = Counter(lines.lengths[i] for i in train)
         train_path = _write(lines, train, out / f"{language}.train.txt")
         dev_path = _write(lines, dev, out / f"{language}.dev.txt")

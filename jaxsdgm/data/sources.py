@@ -56,7 +56,7 @@ def load_pretraining(
     Args:
       config_data: object with `source` ("europarl", "debian" or "generated"), `languages`
         (two codes), `dir` (all but generated); and, where wanted, `normaliser`, `dev_lines`,
-        `seed` and `sentences` (generated).
+        `seed`, `pairs` (lines stay aligned) and `sentences` (generated).
       out: directory for the prepared text; used again when nothing has changed.
       progress: called now and then with the number of lines read.
 
@@ -73,6 +73,7 @@ def load_pretraining(
         normaliser=_get(config_data, "normaliser", "europarl"),
         dev_lines=_get(config_data, "dev_lines", 13995),
         seed=_get(config_data, "seed", 1234),
+        aligned=_get(config_data, "pairs", False),
         progress=progress,
     )
 

@@ -167,7 +167,7 @@ def other_tables(corpus: str, runs: Sequence[Run]) -> list[Table]:
         return [Key((x, p), {"system": x, "pair": p}) for x, found in pairs.items() for p in found]
 
     settings = {
-        "5": (pretrain, pretrained("NXVAE", "SNXVAE")),
+        "5": (pretrain, pretrained("NXVAE", "SNXVAE", "PEMB")),
         "6": (pretrain, pretrained(*BERTS)),
         "7": (own, named([name for name in systems if name in (*TWINS, *BERTS)])),
         "9": (own, named(generative)),

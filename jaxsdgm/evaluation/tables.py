@@ -74,7 +74,8 @@ def run_of(results: Mapping[str, Any]) -> Run:
     """
     data = results["config"]["data"]
     if results["kind"] == "pretrain":
-        system = results.get("system", "SNXVAE" if data.get("subwords") else "NXVAE")
+        system = "SNXVAE" if data.get("subwords") else "NXVAE"
+        system = results.get("system", "PEMB" if data.get("pairs") else system)
         about = {"kind": "pretrain", "system": system, "source": "", "pair": pair_of(results)}
         return Run({**about, "corpus": data["source"]}, results)
     cell = cell_of(results)

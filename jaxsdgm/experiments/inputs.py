@@ -251,6 +251,11 @@ def load_tokenizers(
         }
     variables, about, folder = load_pretrained(config.pretrained)
     digests = about["tokenizers"]
+    if about["config"]["data"].get("pairs"):
+        raise UserError(
+            f"{folder}: its encoder reads sentence pairs, no documents; export its embeddings "
+            "(python -m jaxsdgm.export) and name the file in config.vectors"
+        )
     if language not in digests:
         known = ", ".join(digests)
         raise UserError(f"{folder}: pretrained on {known}, not on {language!r}; pretrain with it")

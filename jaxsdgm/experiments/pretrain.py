@@ -1,4 +1,4 @@
-"""Pretraining of NXVAE or SNXVAE on two languages' sentences, not parallel ones (spec §4)."""
+"""Pretraining of NXVAE or SNXVAE on two languages' sentences, or of PEMB on pairs (spec §4)."""
 
 from collections.abc import Callable, Mapping
 from functools import cache, partial
@@ -20,16 +20,20 @@ from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.sentences import (
     Encoded,
     Vocabulary,
+    by_language,
     encode,
+    in_pairs,
     in_pieces,
     make_tokenizers,
     median_limit,
+    pair_shapes,
     sentence_shapes,
     windows,
 )
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.layers.encoders import embeddings_of, vocabulary
 from jaxsdgm.models.nxvae import NXVAE
+from jaxsdgm.models.pemb import PairVAE
 from jaxsdgm.models.terms import no_noise, whole
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit, Schedule, fit
@@ -42,6 +46,7 @@ from jaxsdgm.training.trials import Plan, Task, Trial, shapes_of
 
 def run(config: Config, workdir: Path) -> dict[str, Any]:
     """Trains NXVAE, or goes on where it stopped; returns and writes results.json."""
+    check_pairs(config)
     setup.start_workdir(config, workdir)
     if results := setup.finished(workdir):
         return results
@@ -53,25 +58,25 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     texts = in_pieces(texts, tokenizers)
     limit = config.data.max_length or median_limit(texts)
     log.info("pretrain: sentences cut at %d tokens", limit)
+    pairs = config.data.pairs
     dev = encode(texts, tokenizers, "dev", limit)
+    dev = in_pairs(dev) if pairs else dev
     of_documents = {
         language: {"documents": windows(config, of_one, tokenizers[language])}
         for language, of_one in documents.items()
     }
+    of_sentences = {language: sentence_shapes(text, limit) for language, text in texts.items()}
     shapes = {
-        language: {
-            "sentences": sentence_shapes(text, limit),
-            **shapes_of(of_documents.get(language, {})),
-        }
-        for language, text in texts.items()
+        phase: {"sentences": of_one, **shapes_of(of_documents.get(phase, {}))}
+        for phase, of_one in (pair_shapes(of_sentences) if pairs else of_sentences).items()
     }
 
     @cache  # the report reads them too
     def read() -> Any:
         sentences = encode(texts, tokenizers, "train", limit)
         return {
-            language: {"sentences": rows, **of_documents.get(language, {})}
-            for language, rows in sentences.items()
+            phase: {"sentences": rows, **of_documents.get(phase, {})}
+            for phase, rows in (in_pairs(sentences) if pairs else sentences).items()
         }
 
     parallel = Parallel(config.parallel)
@@ -94,19 +99,33 @@ def run(config: Config, workdir: Path) -> dict[str, Any]:
     return results
 
 
-def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NXVAE:
+def check_pairs(config: Config) -> None:
+    """Raises UserError for what a model of sentence pairs has no place for."""
+    if not config.data.pairs:
+        return
+    if config.data.documents_per_step or config.model.adversary != "none":
+        raise UserError(
+            "config.data.pairs reads two languages as one and has neither documents nor a "
+            "discriminator; set config.data.documents_per_step=0 and config.model.adversary=none"
+        )
+
+
+def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NXVAE | PairVAE:
     """The model of a config; `vocab_sizes` of its languages, or of the one that they share."""
-    return NXVAE(
-        vocab_sizes,
-        setup.encoder_config(config, setup.recurrence(config, parallel, trials=1)),
-        languages=tuple(config.data.languages),
-        latent=config.model.latent,
-        discriminator_hidden=config.model.discriminator_hidden,
-        adversary=setup.checked_adversary(config.model.adversary, "config.model.adversary"),
-        sample=config.model.kl.kind != "deterministic",
-        axis_name=parallel.axis_name,
-        dtype=setup.compute_dtype(config),
-    )
+    backend = setup.recurrence(config, parallel, trials=1)
+    fields = {
+        "encoder_config": setup.encoder_config(config, backend),
+        "languages": tuple(config.data.languages),
+        "latent": config.model.latent,
+        "sample": config.model.kl.kind != "deterministic",
+        "axis_name": parallel.axis_name,
+        "dtype": setup.compute_dtype(config),
+    }
+    if config.data.pairs:
+        return PairVAE(vocab_sizes, **fields)
+    fields["discriminator_hidden"] = config.model.discriminator_hidden
+    fields["adversary"] = setup.checked_adversary(config.model.adversary, "config.model.adversary")
+    return NXVAE(vocab_sizes, **fields)
 
 
 def make_schedule(config: Config, rounds_per_epoch: int, phases: int) -> Any:
@@ -138,7 +157,7 @@ KL_KINDS = ("fixed", "deterministic", "sigmoid", "linear", "cyclic", "beta")
 
 def make_task(
     config: Config,
-    model: NXVAE,
+    model: NXVAE | PairVAE,
     shapes: dict[str, dict[str, Any]],
     read: Callable[[], Any],
     dev: Encoded,
@@ -209,7 +228,7 @@ def make_plans(
 
 
 def make_evaluate(
-    model: NXVAE, dev: Encoded, weight: float, parallel: Parallel
+    model: NXVAE | PairVAE, dev: Encoded, weight: float, parallel: Parallel
 ) -> tuple[Callable[..., Any], Callable[..., None]]:
     """Means over the dev sentences of each language and over all of them; what compiles that."""
     plain = model.clone(axis_name=None)
@@ -261,7 +280,7 @@ def summarise(
     tokenizers: dict[str, Vocabulary],
     train: Encoded,
     dev: Encoded,
-    model: NXVAE,
+    model: NXVAE | PairVAE,
     parallel: Parallel,
 ) -> dict[str, Any]:
     """Everything in the report, for the best parameters."""
@@ -271,18 +290,18 @@ def summarise(
     (metrics,) = make_evaluate(model, dev, weight, parallel)[0](*alone)
     means = posterior_means(model, dev, best, parallel)
     active = {"z1": active_units(means)}
-    whose = {language: vocabulary(model.vocab_sizes, language) for language in train}
-    tables = {whose[lang]: embeddings_of(best.params["encoder"], lang) for lang in train}
+    whose = {language: vocabulary(model.vocab_sizes, language) for language in tokenizers}
+    tables = {whose[lang]: embeddings_of(best.params["encoder"], lang) for lang in tokenizers}
     words = {whose[lang]: t.words for lang, t in tokenizers.items()}
     queries = dict.fromkeys(
         (whose[lang], word)
-        for lang, rows in train.items()
+        for lang, rows in by_language(train, list(tokenizers)).items()
         for word in pick_queries(rows["ids"], rows["lengths"], tokenizers[lang].words)
     )
     return {
         "kind": "pretrain",
         "name": config.name,
-        "languages": list(train),
+        "languages": list(tokenizers),
         "seed": config.seed,
         "config": setup.as_json(config),
         "versions": setup.versions(),
@@ -305,7 +324,9 @@ def summarise(
     }
 
 
-def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -> np.ndarray:
+def posterior_means(
+    model: NXVAE | PairVAE, dev: Encoded, best: Any, parallel: Parallel
+) -> np.ndarray:
     """Means of q(z | x) `[n, z]` of the dev sentences of all languages."""
     plain = model.clone(axis_name=None)
 

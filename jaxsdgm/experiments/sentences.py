@@ -1,7 +1,7 @@
 """What pretraining reads: vocabularies, sentences as ids, windows over documents."""
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import replace
 from itertools import chain
 from pathlib import Path
@@ -98,6 +98,36 @@ def sentence_shapes(text: PretrainText, limit: int) -> Any:
     n, width = int(counts.sum()), min(limit, int(lengths.max()))
     ids, of_one = (jax.ShapeDtypeStruct(shape, jnp.int32) for shape in ((n, width), (n,)))
     return {"ids": ids, "lengths": of_one}
+
+
+def in_pairs(encoded: Encoded) -> Encoded:
+    """Aligned sentences of several languages as one phase: ids [n, languages, t], lengths alike."""
+    sides = list(encoded.values())
+    width = max(side["ids"].shape[1] for side in sides)
+    wide = [np.pad(x["ids"], ((0, 0), (0, width - x["ids"].shape[1]))) for x in sides]
+    lengths = np.stack([side["lengths"] for side in sides], 1)
+    return {"-".join(encoded): {"ids": np.stack(wide, 1), "lengths": lengths}}
+
+
+def pair_shapes(shapes: Mapping[str, Any]) -> dict[str, Any]:
+    """The shapes of what `in_pairs` makes of sentences of these shapes."""
+    sizes = [of_one["ids"].shape for of_one in shapes.values()]
+    (n, _), width = sizes[0], max(width for _, width in sizes)
+    ids, lengths = (n, len(sizes), width), (n, len(sizes))
+    of_both = {"ids": ids, "lengths": lengths}
+    both = {name: jax.ShapeDtypeStruct(shape, jnp.int32) for name, shape in of_both.items()}
+    return {"-".join(shapes): both}
+
+
+def by_language(phases: Encoded, languages: Sequence[str]) -> Encoded:
+    """Every language's own sentences, of pairs too."""
+    if list(phases) == list(languages):
+        return phases
+    (pairs,) = phases.values()
+    return {
+        language: {name: x[:, i] for name, x in pairs.items()}
+        for i, language in enumerate(languages)
+    }
 
 
 def windows(config: Config, texts: tuple[str, ...], tokenizer: Vocabulary) -> dict[str, np.ndarray]:

@@ -95,8 +95,7 @@ def check(config: Config, corpus: Corpus | None) -> None:
         ),
         (
             config.self_training.max_steps,
-            "config.self_training labels documents of the language that has labels; set max_steps=0 "
-            "for a zero-shot run",
+            "config.self_training is for one language; a zero-shot run needs max_steps=0",
         ),
         (
             not config.pretrained,

@@ -1,6 +1,6 @@
 """Token ids to one vector per document, and from there to the posterior of a latent variable."""
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 import jax
@@ -107,10 +107,40 @@ class TextEncoder(nn.Module):
         h = self._encode(ids[order], lengths[order], row[order], language, train)
         return h[jnp.argsort(order)]
 
+    def encode_pairs(
+        self, rows: Mapping[str, Array], *, languages: Sequence[str], train: bool
+    ) -> Array:
+        """Texts that follow each other, one in each language, to h `[b, d]`.
+
+        `rows` have ids `[b, languages, t]`, lengths `[b, languages]` >= 1, row numbers `[b]`.
+        """
+        ids, lengths, row = (jnp.asarray(rows[name]) for name in ("ids", "lengths", "row"))
+        if self.backend != "packed":
+            return self._encode_pairs(ids, lengths, row, languages, train)
+        order = jnp.argsort(lengths.sum(1), descending=True)
+        h = self._encode_pairs(ids[order], lengths[order], row[order], languages, train)
+        return h[jnp.argsort(order)]
+
+    def _encode_pairs(
+        self, ids: Array, lengths: Array, row: Array, languages: Sequence[str], train: bool
+    ) -> Array:
+        sides = [
+            self._embedding(language)(ids[:, i], row, train=train)
+            for i, language in enumerate(languages)
+        ]
+        b, n, t = ids.shape
+        pads = (jnp.arange(t) >= lengths[..., None]).reshape(b, n * t)
+        order = jnp.argsort(pads, axis=1, stable=True)  # of each row: padding to the end
+        x = jnp.take_along_axis(jnp.concatenate(sides, 1), order[..., None], 1)
+        return self._read(x, lengths.sum(1), row, train)
+
     def _encode(self, ids: Array, lengths: Array, row: Array, language: str, train: bool) -> Array:
         x = self._embedding(language)(ids, row, train=train)
+        return self._read(x, lengths, row, train)
+
+    def _read(self, x: Array, lengths: Array, row: Array, train: bool) -> Array:
         outputs, last = self.lstm(x, lengths, row, train=train)
-        mask = (jnp.arange(ids.shape[1]) < lengths[:, None])[..., None]  # b t 1
+        mask = (jnp.arange(x.shape[1]) < lengths[:, None])[..., None]  # b t 1
         parts = [POOLING[kind](x, outputs, last, mask) for kind in self.pooling.split("+")]
         return jnp.concatenate(parts, -1)
 

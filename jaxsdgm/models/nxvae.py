@@ -17,7 +17,7 @@ from jaxsdgm.layers.decoders import BagOfWordsDecoder
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder, vocabulary
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.adversary import adversarial_terms
-from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
+from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise, weighted_kl, whole
 
 
 class NXVAE(nn.Module):
@@ -102,10 +102,8 @@ class NXVAE(nn.Module):
         decoder = self.decoders[vocabulary(self.vocab_sizes, language)]
         reconstruction = decoder.nll(z, rows.get("targets", rows["ids"]), table)
         terms = {"reconstruction": reconstruction, "kl": kl(q)}
-        gap = terms["kl"] - hyper["kl_target"]
-        # |mean| is not a mean of terms: a common sign gives the same value and gradient
-        sign = jnp.sign(masked_mean(gap, rows["mask"], self.axis_name))
-        terms["loss"] = reconstruction + hyper["kl_weight"] * sign * gap
+        weighted = weighted_kl(terms["kl"], rows["mask"], hyper, self.axis_name)
+        terms["loss"] = reconstruction + weighted
         if self.adversary != "none":
             first = language == next(iter(self.languages or self.vocab_sizes))
             arguments = {"first": first, "kind": self.adversary}

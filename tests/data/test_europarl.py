@@ -63,6 +63,25 @@ def test_dev_lines_are_shared_and_train_is_not_parallel(tmp_path, languages):
     assert sum(a == b for a, b in zip(train[0], sorted(train[0]), strict=True)) < 10
 
 
+def test_aligned_lines_stay_aligned_and_are_shuffled(tmp_path):
+    _write(tmp_path, "de-en", _numbered(100))
+    fields = {"normaliser": "lower", "dev_lines": 10}
+    texts = prepare(tmp_path, ("en", "de"), tmp_path / "out", aligned=True, **fields)
+    for split in ("train", "dev"):
+        assert _ids(texts["en"], split) == _ids(texts["de"], split)
+    assert _ids(texts["en"], "train") != sorted(_ids(texts["en"], "train"))
+    apart = prepare(tmp_path, ("en", "de"), tmp_path / "out", **fields)  # prepared anew
+    assert _ids(apart["en"], "train") != _ids(apart["de"], "train")
+
+
+def test_languages_that_are_not_aligned_with_each_other(tmp_path):
+    _write(tmp_path, "de-en", _numbered(20))
+    (tmp_path / "europarl-v7.fr-en.fr").write_text("un\n")
+    (tmp_path / "europarl-v7.fr-en.en").write_text("one\n")
+    with pytest.raises(UserError, match=r"europarl-v7\.de-fr.*aligned with each other"):
+        prepare(tmp_path, ("de", "fr"), tmp_path / "out", aligned=True)
+
+
 def test_dev_is_at_most_a_tenth(tmp_path):
     _write(tmp_path, "de-en", _numbered(50))
     texts = prepare(tmp_path, ("de", "en"), tmp_path / "out", normaliser="lower")

@@ -48,3 +48,6 @@ def test_queries_are_the_words_that_come_in_bursts():
         row[: len(document)] = document
     assert pick_queries(ids, lengths, words, n=3) == ["music", "image", "with"]
     assert pick_queries(ids, lengths, words, n=9) == ["music", "image", "with", "is"]
+    subwords = [*words[:2], *(f"▁{word}" for word in words[2:])]
+    found = pick_queries(ids, lengths, subwords, n=9)
+    assert found == ["▁music", "▁image", "▁with", "▁is"]
