@@ -20,7 +20,7 @@ DEBIAN=${DEBIAN:-}
 PAIRS=${PAIRS:-en-de en-fr de-fr}
 LABELS=${LABELS:-32 64 128 0} # 0: all
 # Rows, by what the configs call them; vectors need gensim (pip install -e '.[vectors]').
-SYSTEMS=${SYSTEMS:-nxvae_h nxvae_z1 none bow gru aux-bow aux-gru snxvae_z1 rand ft muse nxemb bertw bertw-st bertsw}
+SYSTEMS=${SYSTEMS:-nxvae_h nxvae_z1 none bow gru aux-bow aux-gru snxvae_z1 rand ft muse pemb nxemb bertw bertw-st bertsw}
 
 if [[ -n $DEBIAN ]]; then
     PAIRS=de-en WIDTH=96
@@ -55,10 +55,13 @@ vectors() {
             --out="$here/muse.$first.vec"
         [[ -n $DRY ]] || ln -sf "ft.$second.vec" "$here/muse.$second.vec" # the space that both are in
         ;;
-    nxemb)
+    nxemb | pemb)
+        local run=$here/nxvae
+        # shellcheck disable=SC2046
+        [[ $1 == nxemb ]] || { run=$here/pemb && task "$run" main $(pretrain pemb "$2"); }
         for language in "$first" "$second"; do
-            task "$here/nxemb.$language.vec" export --workdir="$here/nxvae" --language="$language" \
-                --out="$here/nxemb.$language.vec"
+            task "$here/$1.$language.vec" export --workdir="$run" --language="$language" \
+                --out="$here/$1.$language.vec"
         done
         ;;
     esac
@@ -70,7 +73,7 @@ row() {
     local here=$RUNS/$pair folder=$RUNS/$pair/$3-$4-$1 arguments
     case $system in
     rand) arguments=$(cell "$pair" "$language" "$labels" rand) ;;
-    ft | muse | nxemb)
+    ft | muse | pemb | nxemb)
         arguments="$(cell "$pair" "$language" "$labels" vectors) --config.vectors=$here/$system.$language.vec"
         ;;
     snxvae_z1)
@@ -99,7 +102,7 @@ for pair in $PAIRS; do
         ! [[ " $SYSTEMS" == *" bertw"* ]] || task "$RUNS/$pair/bertw" main $(pretrain bert "$pair,words")
         ! wanted bertsw || task "$RUNS/$pair/bertsw" main $(pretrain bert "$pair,subwords")
     }
-    for name in ft muse nxemb; do
+    for name in ft muse pemb nxemb; do
         ! wanted $name || vectors $name "$pair"
     done
     for language in ${pair/-/ }; do
