@@ -8,8 +8,9 @@ from dataclasses import dataclass
 
 import numpy as np
 
+from jaxsdgm.data.counts import blocks, word_counts
+
 PAD, UNK = 0, 1
-BLOCK = 4096  # documents at a time
 
 
 @dataclass(frozen=True)
@@ -31,10 +32,11 @@ class TargetWords:
         """Documents `[n, t]` of the tokenizer as targets `[n, t']`, other words left out."""
         index = np.zeros(max(int(self.ids.max()), int(documents.max())) + 1, np.int32)
         index[self.ids] = np.arange(self.size)
-        blocks = [_kept(index[block], self.cap) for block in _blocks(documents)]
-        found = np.full((len(documents), max(block.shape[1] for block in blocks)), PAD, np.int32)
-        for rows, block in zip(_blocks(found), blocks, strict=True):
-            rows[:, : block.shape[1]] = block
+        n = len(documents)
+        kept = [_kept(index[documents[block]], self.cap) for block in blocks(n)]
+        found = np.full((n, max(rows.shape[1] for rows in kept)), PAD, np.int32)
+        for block, rows in zip(blocks(n), kept, strict=True):
+            found[block, : rows.shape[1]] = rows
         return found
 
 
@@ -42,18 +44,11 @@ def choose_targets(
     documents: np.ndarray, *, min_documents: int, max_share: float, cap: int
 ) -> TargetWords:
     """The words in at least `min_documents` and at most a `max_share` of the documents `[n, t]`."""
-    counts = np.zeros(int(documents.max()) + 1, np.int64)
-    for block in _blocks(documents):
-        ordered = np.sort(block, axis=1)
-        counts += np.bincount(ordered[_repetition(ordered) == 0], minlength=len(counts))
+    lengths = (documents != PAD).sum(1)
+    _, counts = word_counts(documents, lengths, max(UNK, int(documents.max())) + 1)
     kept = (counts >= min_documents) & (counts <= max_share * len(documents))
     kept[[PAD, UNK]] = False
     return TargetWords(np.concatenate([[PAD], np.flatnonzero(kept)]).astype(np.int32), cap)
-
-
-def _blocks(documents: np.ndarray) -> list[np.ndarray]:
-    """Views of some documents each: what is made of a million at once would not fit."""
-    return [documents[i : i + BLOCK] for i in range(0, len(documents), BLOCK)]
 
 
 def _kept(rows: np.ndarray, cap: int) -> np.ndarray:

@@ -5,25 +5,10 @@ from collections.abc import Collection, Sequence
 import numpy as np
 from numpy.typing import ArrayLike
 
+from jaxsdgm.data.counts import word_counts
+
 PAD, UNK = 0, 1
 PRIOR = "z2 drawn from its prior"  # how the title of such a table begins
-
-
-def document_counts(ids: ArrayLike, lengths: ArrayLike, vocab_size: int) -> np.ndarray:
-    """In how many documents each word occurs: [v] counts.
-
-    Args:
-        ids: [n, length] word ids.
-        lengths: [n] true lengths; what lies beyond is not looked at.
-        vocab_size: v.
-    """
-    ids = np.asarray(ids)  # [n, t]
-    outside = np.arange(ids.shape[1]) >= np.asarray(lengths)[:, None]
-    ordered = np.sort(np.where(outside, -1, ids), axis=1)
-    first = (
-        np.diff(ordered, axis=1, prepend=-1) != 0
-    )  # -1 itself never counts as a first occurrence
-    return np.bincount(ordered[first], minlength=vocab_size)
 
 
 def frequent_words(
@@ -31,9 +16,9 @@ def frequent_words(
 ) -> frozenset[int]:
     """Stop words without a list: the ids of the words in more than a share of the documents.
 
-    PAD and UNK are never among them. Arguments as for `document_counts`.
+    PAD and UNK are never among them. Arguments as for `word_counts`.
     """
-    counts = document_counts(ids, lengths, vocab_size)
+    _, counts = word_counts(ids, lengths, vocab_size)
     frequent = np.flatnonzero(counts > share * len(np.asarray(lengths)))
     return frozenset(frequent[frequent > UNK].tolist())
 

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from numpy.typing import ArrayLike
 
-from jaxsdgm.evaluation.generation import UNK, document_counts
+from jaxsdgm.data.counts import word_counts
+from jaxsdgm.evaluation.generation import UNK
 
 FREQUENT = 500  # queries come from this many most frequent words
 BEGINS = "▁"  # in front of a subword that begins a word
@@ -72,12 +73,10 @@ def pick_queries(
         words: the v words by id.
         n: how many words.
     """
-    ids, lengths = np.asarray(ids), np.asarray(lengths)
-    within = np.arange(ids.shape[1]) < lengths[:, None]
-    occurrences = np.bincount(ids[within], minlength=len(words))  # [v]
-    documents = document_counts(ids, lengths, len(words))  # [v]
-    seen = np.maximum(documents, 1) / len(lengths)
-    burst = np.log2(-np.expm1(-np.maximum(occurrences, 1) / len(lengths))) - np.log2(seen)
+    occurrences, documents = word_counts(ids, lengths, len(words))  # [v]
+    n_documents = len(np.asarray(lengths))
+    seen = np.maximum(documents, 1) / n_documents
+    burst = np.log2(-np.expm1(-np.maximum(occurrences, 1) / n_documents)) - np.log2(seen)
     frequent = range(UNK + 1, min(FREQUENT, len(words)))
     spelled = [word.removeprefix(BEGINS) for word in words]
     content = [i for i in frequent if spelled[i].isalpha() and documents[i]]

@@ -3,16 +3,16 @@
 import numpy as np
 import pytest
 
-from jaxsdgm.data import targets as module
+from jaxsdgm.data import counts
 from jaxsdgm.data.targets import choose_targets
 
 # word 2 is in every document, 3 in two, 4 in one; 0 is PAD and 1 is UNK
 DOCUMENTS = np.array([[2, 3, 3, 3, 1], [2, 4, 0, 0, 0], [2, 1, 3, 0, 0]])
 
 
-@pytest.mark.parametrize("block", [2, module.BLOCK])
+@pytest.mark.parametrize("block", [2, counts.BLOCK])
 def test_words_in_between_are_kept_and_counted_up_to_the_cap(monkeypatch, block):
-    monkeypatch.setattr(module, "BLOCK", block)
+    monkeypatch.setattr(counts, "BLOCK", block)
     targets = choose_targets(DOCUMENTS, min_documents=2, max_share=0.7, cap=2)
     np.testing.assert_array_equal(targets.ids, [0, 3])
     np.testing.assert_array_equal(targets.encode(DOCUMENTS), [[1, 1], [0, 0], [1, 0]])

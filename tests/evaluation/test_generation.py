@@ -3,15 +3,11 @@
 import numpy as np
 import pytest
 
-from jaxsdgm.evaluation.generation import document_counts, frequent_words, greedy_text, top_words
+from jaxsdgm.evaluation.generation import frequent_words, greedy_text, top_words
 
 WORDS = ["<PAD>", "<UNK>", "the", "bank", "goal", "rain"]
 IDS = np.array([[2, 2, 3], [2, 1, 0], [4, 2, 2], [5, 3, 3]])
 LENGTHS = np.array([3, 2, 1, 3])
-
-
-def test_documents_are_counted_once_and_only_within_their_length():
-    np.testing.assert_array_equal(document_counts(IDS, LENGTHS, 6), [0, 1, 2, 2, 1, 1])
 
 
 @pytest.mark.parametrize(
