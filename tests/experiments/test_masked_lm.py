@@ -150,6 +150,7 @@ def test_fine_tuning_and_self_training(workdir, tmp_path):
 
 
 def test_a_checkpoint_that_was_not_named(workdir, tmp_path):
+    write_documents(workdir)
     config = fine_tuned(workdir)
     config.encoder.checkpoint = mldoc_bert.get_config("en-de,en,8").encoder.checkpoint
     with pytest.raises(UserError, match="bertw-en-de: no such folder"):

@@ -121,7 +121,7 @@ def test_trials_side_by_side_have_their_own_labels(tmp_path):
 
 @pytest.mark.slow
 def test_unlabelled_documents_help(tmp_path):
-    """On clusters of vectors: the supervised system is far from what the clusters allow."""
+    """On clusters of vectors: a linear classifier cannot learn its own labels by heart."""
     config = debian_e5.get_config("en,4,nxvae_z1")
     config.model.system = "nxvae_h"
     config.data.source, config.encoder.checkpoint = "generated", ""
@@ -135,14 +135,15 @@ def test_unlabelled_documents_help(tmp_path):
         splits[split] = {**arrays, "features": features.astype(np.float32)}
     given = replace(given, splits=splits)
     config.encoder.trainable = False
-    config.model.feature_dropout = 0.0
+    config.model.feature_dropout, config.model.classifier_hidden = 0.0, 0
+    config.learning_rate = 5e-3
     config.rate_schedule, config.weight_decay = "constant", 0.0
     config.training.max_steps = config.training.eval_every = 60
     config.training.select = "best"
     config.data.batch_size = 20
     config.self_training.max_steps = 400
     gains = []
-    for seed in range(3):
+    for seed in range(2):
         config.seed = config.data.subset_seed = seed
         drawn, parallel = redraw(given, config), Parallel()
         model = build(config, drawn, parallel)
