@@ -12,7 +12,7 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, pretrain
 from jaxsdgm.experiments.inputs import load_inputs
 from jaxsdgm.experiments.sentences import in_pieces, median_limit
-from jaxsdgm.experiments.systems import build, make_initialise, transfer
+from jaxsdgm.experiments.systems import build, make_initialise, targets_of, transfer
 from jaxsdgm.experiments.trained import load_trained
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.parallel import Parallel
@@ -86,7 +86,7 @@ def test_what_m1m2_takes_over_of_snxvae(snxvae, selected):
     config.pretrained, config.data.targets.min_documents = str(snxvae), selected
     inputs = load_inputs(config)
     model = build(config, inputs, Parallel())
-    variables = transfer(make_initialise(model, inputs)(0), inputs.pretrained, inputs.targets)
+    variables = transfer(make_initialise(model, inputs)(0), inputs.pretrained, targets_of(inputs))
     theirs = load_pretrained(snxvae)[0]["params"]
     rows = inputs.targets.ids if inputs.targets else np.arange(201)
     table, params = theirs["encoder"]["embeddings_shared"]["table"], variables["params"]
