@@ -4,7 +4,7 @@
         --config.data.dir=data/debian --config.pretrained=RUN_OF_debian_nxvae
 
 The argument is source and target language, labels of the source, and what debian_classify.py takes
-as decoder or twin (nxvae_z1: the source's labels alone). A minute or two on two cores.
+as decoder or twin (nxvae_z1: the source's labels alone).
 """
 
 from ml_collections import ConfigDict
