@@ -121,8 +121,6 @@ def masked_lm() -> ConfigDict:
     config.data.short_share = 0.1
     config.data.batch_size = 32
     config.data.dev_lines = 13_995
-    # Documents of the source's classification files (their labels unread) are read as well.
-    config.data.documents = False
 
     del config.model.embedding, config.model.pooling, config.model.recurrence, config.model.latent
     config.model.hidden = 300

@@ -24,7 +24,6 @@ def get_config(argument: str = "de-en,words") -> ConfigDict:
     config.data.subwords = 8_000 if pieces == "subwords" else 0
     config.data.max_length = 64
     config.data.dev_lines = 2_000
-    config.data.documents = True
     config.model.hidden = 96
     config.model.layers = 2
     config.model.heads = 4

@@ -7,7 +7,7 @@ import os
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
-from itertools import islice
+from itertools import chain, islice
 from pathlib import Path
 
 import numpy as np
@@ -41,7 +41,7 @@ def train_subwords(token_lists: Iterable[Sequence[str]], *, size: int) -> bytes:
         raise UserError("no sentences to make subwords from: no training text")
     try:
         sentencepiece.SentencePieceTrainer.train(
-            sentence_iterator=_chain(first, sentences),
+            sentence_iterator=chain([first], sentences),
             model_writer=model,
             model_type="bpe",
             vocab_size=size,
@@ -53,11 +53,6 @@ def train_subwords(token_lists: Iterable[Sequence[str]], *, size: int) -> bytes:
             f"config.data.subwords={size} cannot be made of the text: {reason}"
         ) from None
     return model.getvalue()
-
-
-def _chain(first: str, others: Iterator[str]) -> Iterator[str]:
-    yield first
-    yield from others
 
 
 @dataclass(frozen=True)

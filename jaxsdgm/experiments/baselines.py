@@ -304,14 +304,11 @@ def finish(
     unlabelled = len(unlabelled_rows(corpus, subset))
     results = {
         "kind": "classify",
-        "name": config.name,
+        **setup.provenance(config),
         "system": config.model.system,
-        "seed": config.seed,
         "language": corpus.language,
         "languages": [corpus.language],
         "label_names": list(names),
-        "config": setup.as_json(config),
-        "versions": setup.versions(),
         "device": f"CPU, {platform.machine()}",
         "data": {
             "source": corpus.source,

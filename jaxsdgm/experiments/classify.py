@@ -62,17 +62,26 @@ def run_side_by_side(configs: Mapping[Path, Config], corpus: Corpus | None) -> l
     again = self_training.wanted(one)
     if one.model.system in baselines.BASELINES and not one.target.language:
         return [baselines.run(c, folder, corpus=corpus) for folder, c in configs.items()]
-    for folder, c in configs.items():
-        setup.start_workdir(c, folder)
-    todo = {folder: c for folder, c in configs.items() if not setup.finished(folder)}
-    if todo:
+    if todo := unfinished(configs):
         base, parallel = load_languages(one, corpus), Parallel(one.parallel)
         if again:
             self_training.require_unlabelled(base)
-            run_side_by_side(self_training.first_stages(todo), corpus)
-        for model, group in by_model(todo, base, parallel):
-            train_group(model, {folder: todo[folder] for folder in group}, group, parallel)
+            train(unfinished(self_training.first_stages(todo)), base, parallel)
+        train(todo, base, parallel)
     return [setup.finished(folder) or {} for folder in configs]
+
+
+def unfinished(configs: Mapping[Path, Config]) -> dict[Path, Config]:
+    """Those without results; all workdirs are there afterwards."""
+    for folder, config in configs.items():
+        setup.start_workdir(config, folder)
+    return {folder: config for folder, config in configs.items() if not setup.finished(folder)}
+
+
+def train(configs: Mapping[Path, Config], base: Inputs, parallel: Parallel) -> None:
+    """Trains the runs, those of equal models side by side, and writes their workdirs."""
+    for model, group in by_model(configs, base, parallel):
+        train_group(model, {folder: configs[folder] for folder in group}, group, parallel)
 
 
 def by_model(

@@ -88,17 +88,13 @@ def summarise(
     z1, labels = outputs["test"]["z1"][:TSNE_POINTS], inputs.splits["test"]["labels"][:TSNE_POINTS]
     results = {
         "kind": "classify",
-        "name": config.name,
+        **setup.provenance(config),
         "system": config.model.system,
-        "seed": config.seed,
         "language": inputs.language,
         "languages": list(inputs.tokenizers),
         "encoder": encoder_of(config, inputs),
         "vectors": inputs.vectors.coverage if inputs.vectors else None,
         "label_names": list(names),
-        "config": setup.as_json(config),
-        "versions": setup.versions(),
-        "device": setup.device_name(),
         "data": {
             "source": inputs.corpus.source,
             "counts": {

@@ -37,7 +37,7 @@ FEATURES = "features.npz"  # of a workdir: the scaling of a frozen encoder's vec
 class Inputs:
     """A corpus as arrays: everything that a run reads."""
 
-    corpus: Corpus
+    corpus: Corpus  # without further unlabelled texts, which may be many
     subset: Subset
     tokenizers: dict[str, Tokenizer]
     splits: dict[str, dict[str, np.ndarray]]  # {split: {"ids", "lengths", "labels"}}
@@ -84,8 +84,9 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
     if not config.encoder.trainable:
         featurize = make_featurizer(config, checkpoint, pretrained, tokenizers)
         scaling = add_features(config, corpus, splits, featurize)
+    labelled = {split: corpus.splits[split] for split in splits}
     return Inputs(
-        corpus,
+        replace(corpus, splits=labelled),
         subset,
         tokenizers,
         splits,

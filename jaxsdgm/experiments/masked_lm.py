@@ -234,12 +234,8 @@ def summarise(
     return {
         "kind": "pretrain",
         "system": system(config),
-        "name": config.name,
+        **setup.provenance(config),
         "languages": list(train),
-        "seed": config.seed,
-        "config": setup.as_json(config),
-        "versions": setup.versions(),
-        "device": setup.device_name(),
         "data": {
             "source": config.data.source,
             "counts": {

@@ -17,7 +17,6 @@ from jaxsdgm.data.bert_tokenizers import (
 from jaxsdgm.data.europarl import PretrainText
 from jaxsdgm.data.huggingface import HuggingFaceTokenizer
 from jaxsdgm.data.sequences import pack
-from jaxsdgm.data.sources import load_documents
 from jaxsdgm.data.subwords import train_subwords
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments.setup import Config
@@ -47,15 +46,11 @@ def make_tokenizer(config: Config, texts: Mapping[str, PretrainText]) -> Hugging
 def read(
     config: Config, texts: Mapping[str, PretrainText], tokenizer: HuggingFaceTokenizer, split: str
 ) -> Sequences:
-    """The sentences of a split, packed; training ones perhaps with documents."""
+    """The sentences of a split, packed."""
     found = {}
     for i, (language, text) in enumerate(texts.items()):
-        documents: tuple[str, ...] = ()
-        if config.data.documents and split == "train":
-            documents = load_documents(config.data, language)
-        lines = chain((" ".join(tokens) for tokens in text.lines(split)), documents)
         found[language] = pack(
-            tokenizer.pieces(lines),
+            tokenizer.pieces(" ".join(tokens) for tokens in text.lines(split)),
             max_length=config.data.max_length,
             short_share=config.data.short_share,
             seed=config.seed + i,

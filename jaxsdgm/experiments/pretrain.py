@@ -110,7 +110,7 @@ def check_pairs(config: Config) -> None:
         )
 
 
-def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NXVAE | PairVAE:
+def build(config: Config, vocab_sizes: dict[str, int], parallel: Parallel) -> NXVAE:
     """The model of a config; `vocab_sizes` of its languages, or of the one that they share."""
     backend = setup.recurrence(config, parallel, trials=1)
     fields = {
@@ -280,7 +280,7 @@ def summarise(
     tokenizers: dict[str, Vocabulary],
     train: Encoded,
     dev: Encoded,
-    model: NXVAE | PairVAE,
+    model: NXVAE,
     parallel: Parallel,
 ) -> dict[str, Any]:
     """Everything in the report, for the best parameters."""
@@ -300,12 +300,8 @@ def summarise(
     )
     return {
         "kind": "pretrain",
-        "name": config.name,
+        **setup.provenance(config),
         "languages": list(tokenizers),
-        "seed": config.seed,
-        "config": setup.as_json(config),
-        "versions": setup.versions(),
-        "device": setup.device_name(),
         "data": {
             "source": config.data.source,
             "counts": {
@@ -324,9 +320,7 @@ def summarise(
     }
 
 
-def posterior_means(
-    model: NXVAE | PairVAE, dev: Encoded, best: Any, parallel: Parallel
-) -> np.ndarray:
+def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -> np.ndarray:
     """Means of q(z | x) `[n, z]` of the dev sentences of all languages."""
     plain = model.clone(axis_name=None)
 

@@ -195,6 +195,17 @@ def checked_adversary(kind: str, field: str) -> str:
     return kind
 
 
+def provenance(config: Config) -> dict[str, Any]:
+    """What results say of how they came about."""
+    return {
+        "name": config.name,
+        "seed": config.seed,
+        "config": as_json(config),
+        "versions": versions(),
+        "device": device_name(),
+    }
+
+
 def training_summary(result: Fit, best_step: int) -> dict[str, Any]:
     """The part of results.json on how the run went."""
     busy = max(result.seconds - result.compile_seconds, 1e-9)

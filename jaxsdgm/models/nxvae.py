@@ -17,7 +17,7 @@ from jaxsdgm.layers.decoders import BagOfWordsDecoder
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder, vocabulary
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.adversary import adversarial_terms
-from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise, weighted_kl, whole
+from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
 
 
 class NXVAE(nn.Module):
@@ -87,6 +87,15 @@ class NXVAE(nn.Module):
             groups[group] = {**terms, "loss": weight * terms["loss"]}
         return groups
 
+    def reconstruction(self, z: Array, rows: Mapping[str, Array], language: str) -> Array:
+        """- log p(x | z) `[b]`, of the rows' "targets" or else their "ids"."""
+        return self.words_nll(z, rows.get("targets", rows["ids"]), language)
+
+    def words_nll(self, z: Array, ids: Array, language: str) -> Array:
+        """- log p(ids | z) `[b]` by the decoder of a language."""
+        decoder = self.decoders[vocabulary(self.vocab_sizes, language)]
+        return decoder.nll(z, ids, self.encoder.table(language))
+
     def _terms(
         self,
         rows: Mapping[str, Array],
@@ -98,12 +107,11 @@ class NXVAE(nn.Module):
     ) -> dict[str, Array]:
         h, q = self.encode(rows, language=language, train=train)
         z = q.sample(noise("z", rows["row"], (self.latent,))) if train and self.sample else q.mean
-        table = self.encoder.table(language)
-        decoder = self.decoders[vocabulary(self.vocab_sizes, language)]
-        reconstruction = decoder.nll(z, rows.get("targets", rows["ids"]), table)
-        terms = {"reconstruction": reconstruction, "kl": kl(q)}
-        weighted = weighted_kl(terms["kl"], rows["mask"], hyper, self.axis_name)
-        terms["loss"] = reconstruction + weighted
+        terms = {"reconstruction": self.reconstruction(z, rows, language), "kl": kl(q)}
+        gap = terms["kl"] - hyper["kl_target"]
+        # |mean| is not a mean of terms: a common sign gives the same value and gradient
+        sign = jnp.sign(masked_mean(gap, rows["mask"], self.axis_name))
+        terms["loss"] = terms["reconstruction"] + hyper["kl_weight"] * sign * gap
         if self.adversary != "none":
             first = language == next(iter(self.languages or self.vocab_sizes))
             arguments = {"first": first, "kind": self.adversary}

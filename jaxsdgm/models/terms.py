@@ -56,16 +56,3 @@ def masked_mean(values: Array, mask: Array, axis_name: str | None = None) -> Arr
     if axis_name:
         total, count = jax.lax.psum((total, count), axis_name)
     return total / jnp.maximum(count, 1)
-
-
-def weighted_kl(
-    divergence: Array, mask: Array, hyper: Mapping[str, Array], axis_name: str | None
-) -> Array:
-    """Terms `[b]` whose masked mean is a |mean divergence - target|, a = hyper["kl_weight"].
-
-    The target is 0 but for the "beta" schedule (spec §4.1).
-    """
-    gap = divergence - hyper["kl_target"]
-    # |mean| is not a mean of terms: a common sign gives the same value and gradient
-    sign = jnp.sign(masked_mean(gap, mask, axis_name))
-    return hyper["kl_weight"] * sign * gap

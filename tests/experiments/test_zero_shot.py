@@ -153,7 +153,7 @@ def test_a_target_without_documents_or_with_other_labels(pretrained, tmp_path):
 
 # -- learning ----------------------------------------------------------------------------------
 
-STEPS, LABELS = 80, 32
+STEPS, LABELS = 240, 32
 
 
 @pytest.mark.slow

@@ -22,13 +22,13 @@ EPS = np.random.default_rng(0).normal(size=(3, E)).astype(np.float32)
 
 @pytest.fixture(scope="module")
 def variables():
-    model = PairVAE(SIZES, FIELDS, ("en", "de"), latent=E)
+    model = PairVAE(SIZES, FIELDS, languages=("en", "de"), latent=E)
     rows = {"ids": IDS[:, 0], "lengths": LENGTHS[:, 0]}
     return jax.jit(lambda key: model.init(key, rows, method="initialise"))(jax.random.key(1))
 
 
 def objective(params, stats, train=True, **fields):
-    model = PairVAE(SIZES, {**FIELDS, **fields}, ("en", "de"), latent=E)
+    model = PairVAE(SIZES, {**FIELDS, **fields}, languages=("en", "de"), latent=E)
     groups, _ = model.apply(
         {"params": params, "batch_stats": stats},
         {"sentences": ROWS},
