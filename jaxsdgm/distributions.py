@@ -108,3 +108,29 @@ def binary_cross_entropy(logits: Array, target: float) -> Array:
     """- [t log s(o) + (1 - t) log(1 - s(o))] of Bernoulli logits `o`, elementwise, in nats."""
     logits = at_least_float32(logits)
     return jax.nn.softplus(logits) - target * logits
+
+
+def gumbel_softmax(logits: Array, noise: Array, temperature: Array | float) -> Array:
+    """softmax((logits + noise) / temperature), a relaxed draw of a one-hot vector, `[..., k]`.
+
+    `noise` are draws of the standard Gumbel distribution (Jang et al. 2017, equation 2).
+    """
+    return jax.nn.softmax((at_least_float32(logits) + noise) / temperature)
+
+
+def straight_through(relaxed: Array) -> Array:
+    """The one-hot vector of the largest entry, with the gradient of `relaxed [..., k]`."""
+    hard = jax.nn.one_hot(relaxed.argmax(-1), relaxed.shape[-1], dtype=relaxed.dtype)
+    return hard + relaxed - jax.lax.stop_gradient(relaxed)
+
+
+def concrete_log_prob(logits: Array, relaxed: Array, temperature: Array | float) -> Array:
+    """Log-density of a draw of `gumbel_softmax` on the simplex, in nats, `[...]`.
+
+    log (k-1)! + (k-1) log t + sum_i (a_i - (t+1) log x_i) - k log sum_i exp(a_i - t log x_i)
+    (Maddison et al. 2017, equation 10).
+    """
+    k, log_x = relaxed.shape[-1], jnp.log(relaxed)
+    normaliser = jax.nn.logsumexp(logits - temperature * log_x, axis=-1)
+    density = (logits - (temperature + 1) * log_x).sum(-1) - k * normaliser
+    return math.lgamma(k) + (k - 1) * jnp.log(temperature) + density

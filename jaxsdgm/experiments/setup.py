@@ -24,7 +24,7 @@ from jaxsdgm.layers.encoders import SHARED
 from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.adversary import ADVERSARIES
 from jaxsdgm.models.semi import TRANSFERRED, fixed
-from jaxsdgm.models.terms import masked_mean, normal_noise
+from jaxsdgm.models.terms import masked_mean, random_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
@@ -234,7 +234,7 @@ def make_objective(model: Any, method: str | Callable[..., Any] = "objective") -
             batch,
             language=phase,
             hyper=hyper,
-            noise=normal_noise(jax.random.fold_in(key, 0)),
+            noise=random_noise(jax.random.fold_in(key, 0)),
             train=True,
             rngs={name: jax.random.fold_in(key, i) for i, name in enumerate(STREAMS, 1)},
             mutable=["batch_stats"],

@@ -1,4 +1,4 @@
-"""A latent vector to the log-likelihood of a document: bag of words, features, or a GRU."""
+"""Latent vectors to the log-likelihood of a document: bag of words, features, a GRU, an LSTM."""
 
 from typing import Any
 
@@ -8,9 +8,10 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 
 from jaxsdgm.distributions import at_least_float32
+from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import PAD
 from jaxsdgm.layers.linear import Linear, uniform_fan
-from jaxsdgm.layers.recurrent import GRU
+from jaxsdgm.layers.recurrent import GRU, LSTM, longest_first
 from jaxsdgm.layers.softmax import softmax_nll
 
 
@@ -101,6 +102,51 @@ class GRUDecoder(nn.Module):
         tokens = states.reshape(-1, self.hidden), kernel.T, self.bias, ids.reshape(-1, 1)
         nll: Any = softmax_nll(*tokens, False)
         return nll.reshape(ids.shape).sum(-1)
+
+
+class LSTMDecoder(nn.Module):
+    """An LSTM language model that is fed its latents at every step (paper 2; spec §4).
+
+    The input of step t is dropout([latents; embedding of x_{t-1}]) with a vector of its own before
+    the first word; the state starts as zeros, and the output layer is not tied.
+    """
+
+    vocab_size: int
+    hidden: int = 200
+    dropout: float = 0.0
+    backend: str = "scan"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def nll(
+        self, latents: Array, ids: Array, lengths: Array, words: Array, row: Array, *, train: bool
+    ) -> Array:
+        """Negative log-likelihood of `ids [b, t]` in nats, `[b]`.
+
+        Args:
+          latents: `[b, d]`.
+          lengths: `[b]` >= 1, of the ids.
+          words: `[b, t, e]`, the embeddings of the ids.
+          row: `[b]` row numbers.
+        """
+        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
+        b, _, e = words.shape
+        start = self.param("start", nn.initializers.zeros, (e,), self.param_dtype)
+        init, shape = uniform_fan(self.hidden), (self.hidden, self.vocab_size)
+        kernel = self.param("kernel", init, shape, self.param_dtype)
+        bias = self.param("bias", init, shape[1:], self.param_dtype)
+        order, _ = longest_first(lengths) if self.backend == "packed" else (jnp.arange(b), None)
+        first = jnp.broadcast_to(start.astype(words.dtype), (b, 1, e))
+        previous = jnp.concatenate([first, words[:, :-1]], 1)
+        repeated = jnp.broadcast_to(latents[:, None], (*previous.shape[:2], latents.shape[-1]))
+        x = jnp.concatenate([repeated, previous], -1)[order]
+        x = RowDropout(self.dropout)(x, row[order], train=train)
+        states = LSTM(self.hidden, self.backend, **types, name="lstm")(x, lengths[order])
+        states, kernel = promote_dtype(states, kernel, dtype=self.dtype)
+        tokens = states.reshape(-1, self.hidden), kernel.T, bias, ids[order].reshape(-1, 1)
+        nll: Any = softmax_nll(*tokens, False)
+        return jnp.zeros(b, nll.dtype).at[order].set(nll.reshape(ids.shape).sum(-1))
 
 
 DECODERS = {"bow": BagOfWordsDecoder, "gru": GRUDecoder}

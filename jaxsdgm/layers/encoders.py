@@ -14,7 +14,7 @@ from jaxsdgm.layers.bert import BertEncoder, BertSize
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.linear import Linear
 from jaxsdgm.layers.normalization import MaskedBatchNorm
-from jaxsdgm.layers.recurrent import BiLSTM
+from jaxsdgm.layers.recurrent import BiLSTM, longest_first
 
 PAD = 0
 SHARED = "shared"  # the name of a vocabulary that all languages have in common
@@ -98,14 +98,24 @@ class TextEncoder(nn.Module):
         }
         self.lstm = BiLSTM(self.hidden, self.layers, self.dropout, self.backend, **types)
 
-    def __call__(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
-        """Rows with ids `[b, t]`, lengths `[b]` >= 1 and row numbers `[b]` to h `[b, d]`."""
+    def __call__(
+        self,
+        rows: Mapping[str, Array],
+        *,
+        language: str,
+        train: bool,
+        lstm: BiLSTM | None = None,
+    ) -> Array:
+        """Rows with ids `[b, t]`, lengths `[b]` >= 1 and row numbers `[b]` to h `[b, d]`.
+
+        Another BiLSTM may read the same embeddings.
+        """
         ids, lengths, row = (jnp.asarray(rows[name]) for name in ("ids", "lengths", "row"))
+        lstm = lstm or self.lstm
         if self.backend != "packed":
-            return self._encode(ids, lengths, row, language, train)
-        order = jnp.argsort(lengths, descending=True)
-        h = self._encode(ids[order], lengths[order], row[order], language, train)
-        return h[jnp.argsort(order)]
+            return self._encode(lstm, ids, lengths, row, language, train)
+        order, back = longest_first(lengths)
+        return self._encode(lstm, ids[order], lengths[order], row[order], language, train)[back]
 
     def encode_pairs(
         self, rows: Mapping[str, Array], *, languages: Sequence[str], train: bool
@@ -117,9 +127,8 @@ class TextEncoder(nn.Module):
         ids, lengths, row = (jnp.asarray(rows[name]) for name in ("ids", "lengths", "row"))
         if self.backend != "packed":
             return self._encode_pairs(ids, lengths, row, languages, train)
-        order = jnp.argsort(lengths.sum(1), descending=True)
-        h = self._encode_pairs(ids[order], lengths[order], row[order], languages, train)
-        return h[jnp.argsort(order)]
+        order, back = longest_first(lengths.sum(1))
+        return self._encode_pairs(ids[order], lengths[order], row[order], languages, train)[back]
 
     def _encode_pairs(
         self, ids: Array, lengths: Array, row: Array, languages: Sequence[str], train: bool
@@ -132,14 +141,16 @@ class TextEncoder(nn.Module):
         pads = (jnp.arange(t) >= lengths[..., None]).reshape(b, n * t)
         order = jnp.argsort(pads, axis=1, stable=True)  # of each row: padding to the end
         x = jnp.take_along_axis(jnp.concatenate(sides, 1), order[..., None], 1)
-        return self._read(x, lengths.sum(1), row, train)
+        return self._read(self.lstm, x, lengths.sum(1), row, train)
 
-    def _encode(self, ids: Array, lengths: Array, row: Array, language: str, train: bool) -> Array:
+    def _encode(
+        self, lstm: BiLSTM, ids: Array, lengths: Array, row: Array, language: str, train: bool
+    ) -> Array:
         x = self._embedding(language)(ids, row, train=train)
-        return self._read(x, lengths, row, train)
+        return self._read(lstm, x, lengths, row, train)
 
-    def _read(self, x: Array, lengths: Array, row: Array, train: bool) -> Array:
-        outputs, last = self.lstm(x, lengths, row, train=train)
+    def _read(self, lstm: BiLSTM, x: Array, lengths: Array, row: Array, train: bool) -> Array:
+        outputs, last = lstm(x, lengths, row, train=train)
         mask = (jnp.arange(x.shape[1]) < lengths[:, None])[..., None]  # b t 1
         parts = [POOLING[kind](x, outputs, last, mask) for kind in self.pooling.split("+")]
         return jnp.concatenate(parts, -1)
@@ -147,6 +158,10 @@ class TextEncoder(nn.Module):
     def table(self, language: str) -> Array:
         """The embeddings `[v, e]` of a language, for a decoder that is tied to them."""
         return self._embedding(language).table
+
+    def words(self, ids: Array, *, language: str) -> Array:
+        """Embeddings `[b, t, e]` of `ids [b, t]` without dropout, zero at PAD."""
+        return self._embedding(language)(ids, jnp.zeros(len(ids), int), train=False)
 
     def _embedding(self, language: str) -> Embedding:
         return self.embeddings[vocabulary(self.vocab_sizes, language)]

@@ -89,6 +89,41 @@ class BiLSTM(nn.Module):
         return x, last
 
 
+class LSTM(nn.Module):
+    """One unidirectional LSTM layer from a state of zeros; gates and biases as of `BiLSTMLayer`.
+
+    With the backend "packed" the rows have to be sorted, longest first; cuDNN has no part in it.
+    """
+
+    hidden: int
+    backend: str = "scan"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, x: Array, lengths: Array) -> Array:
+        """`x [b, t, d]`, `lengths [b]` >= 1 -> states after every step `[b, t, h]`, 0 at padding."""
+        shapes = {
+            "kernel_in": (x.shape[-1], 4 * self.hidden),
+            "kernel_hidden": (self.hidden, 4 * self.hidden),
+            "bias_in": (4 * self.hidden,),
+            "bias_hidden": (4 * self.hidden,),
+        }
+        init = uniform_fan(self.hidden)
+        params = [self.param(name, init, shape, self.param_dtype) for name, shape in shapes.items()]
+        x, kernel_in, kernel_hidden, *biases = promote_dtype(x, *params, dtype=self.dtype)
+        packs = PACKS if self.backend == "packed" else 1
+        parameters = kernel_in, kernel_hidden, sum(biases)
+        states, _ = lstm_scan(x.swapaxes(0, 1), *parameters, lengths, jnp.array(False), packs)
+        return states.swapaxes(0, 1)
+
+
+def longest_first(lengths: Array) -> tuple[Array, Array]:
+    """The order of rows that "packed" wants, and the way back from there."""
+    order = jnp.argsort(lengths, descending=True)
+    return order, jnp.argsort(order)
+
+
 class GRU(nn.Module):
     """One unidirectional GRU layer, gates stacked r, z, n with two biases as in torch.
 

@@ -16,25 +16,33 @@ Batch = Mapping[str, Mapping[str, Array]]
 #: groups' losses.
 Groups = dict[str, dict[str, Array]]
 
-#: (variable, row numbers [b], shape of a row) -> standard normal draws [b, *shape]. A function, so
-#: that tests can inject recorded noise.
-Noise = Callable[[str, Array, tuple[int, ...]], Array]
+#: (variable, row numbers [b], shape of a row) -> standard normal draws [b, *shape], or those of
+#: another function of `jax.random` that is given. A function, so that tests can inject recorded
+#: noise.
+Noise = Callable[..., Array]
 
 
-def normal_noise(key: Array) -> Noise:
-    """Standard normal draws that depend on the key, the variable and the row number alone.
+def random_noise(key: Array) -> Noise:
+    """Draws that depend on the key, the variable and the row number alone.
 
     A training run is then the same on one device or many.
     """
 
-    def noise(name: str, row: Array, shape: tuple[int, ...]) -> Array:
+    def noise(
+        name: str,
+        row: Array,
+        shape: tuple[int, ...],
+        draw: Callable[..., Array] = jax.random.normal,
+    ) -> Array:
         stream = jax.random.fold_in(key, zlib.crc32(name.encode()))
-        return jax.vmap(lambda i: jax.random.normal(jax.random.fold_in(stream, i), shape))(row)
+        return jax.vmap(lambda i: draw(jax.random.fold_in(stream, i), shape))(row)
 
     return noise
 
 
-def no_noise(name: str, row: Array, shape: tuple[int, ...]) -> Array:
+def no_noise(
+    name: str, row: Array, shape: tuple[int, ...], draw: Callable[..., Array] | None = None
+) -> Array:
     """Zeros: the sample of a Gaussian is its mean."""
     return jnp.zeros((len(row), *shape))
 

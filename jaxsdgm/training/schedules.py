@@ -11,6 +11,11 @@ def linear(step: Any, *, warmup: int) -> Array:
     return jnp.minimum(1.0, step / warmup)
 
 
+def window(step: Any, *, start: float, end: float) -> Array:
+    """A ramp from 0 at `start` to 1 at `end`."""
+    return jnp.clip((step - start) / (end - start), 0.0, 1.0)
+
+
 def sigmoid(step: Any, *, slope: float, middle: float) -> Array:
     """1 / (1 + exp(-slope (step - middle)))."""
     return 1 / (1 + jnp.exp(-slope * (step - middle)))

@@ -88,6 +88,7 @@ def adam(
     frozen: tuple[str, ...] = (),
     scales: Mapping[str, float] | None = None,
     weight_decay: float = 0.0,
+    b2: float = 0.999,
 ) -> Any:
     """Adam's direction with torch's defaults (betas 0.9 and 0.999, epsilon 1e-8).
 
@@ -95,7 +96,7 @@ def adam(
     this name is on its path. `scales` multiplies the direction of parts. `weight_decay` is
     decoupled (AdamW) and leaves word tables alone, most of whose rows a step does not touch.
     """
-    parts = [optax.scale_by_adam()]
+    parts = [optax.scale_by_adam(b2=b2)]
     if weight_decay:
         parts.append(optax.add_decayed_weights(weight_decay, _not_tables))
     if scales:

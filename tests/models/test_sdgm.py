@@ -12,7 +12,7 @@ from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder
 from jaxsdgm.layers.softmax import WORDS
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.models.semi import HYPERPARAMETERS, MOMENTUM, TRANSFERRED
-from jaxsdgm.models.terms import masked_mean, no_noise, normal_noise
+from jaxsdgm.models.terms import masked_mean, no_noise, random_noise
 from jaxsdgm.training.state import adam, create_state
 from jaxsdgm.training.step import make_step
 
@@ -53,7 +53,7 @@ def loss_of(model, variables, batch):
             batch,
             language="en",
             hyper=HYPER,
-            noise=normal_noise(jax.random.key(1)),
+            noise=random_noise(jax.random.key(1)),
             train=True,
             rngs={"dropout": jax.random.key(2)},
             mutable=["batch_stats"],
@@ -217,7 +217,7 @@ def q_of(model, variables):
         rows = {name: np.concatenate([BATCH[g][name] for g in BATCH]) for name in names}
         h = model.encode(rows, language="en", train=True)[B_L:]
         rows = BATCH["unlabelled"]
-        noise = normal_noise(jax.random.key(1))
+        noise = random_noise(jax.random.key(1))
         return model.log_q_y(model.infer(h, rows, noise, "unlabelled_z1", train=True), train=True)
 
     options = {"rngs": {"dropout": jax.random.key(2)}, "mutable": ["batch_stats"]}
