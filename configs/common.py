@@ -153,11 +153,16 @@ def classification() -> ConfigDict:
     config.sweep.beta, config.sweep.learning_rate = (), ()
     config.sweep.kl_weight, config.sweep.reconstruction_weight = (), ()
     config.sweep.feature_weight, config.sweep.labelled_weight = (), ()
+    config.sweep.generation_weight = ()
     # Workdir of a finished sweep whose best values, by the mean on dev, are taken; "": none.
     config.tuned = ""
     # Word vectors (.vec, .txt, .gz of either; config.model.embedding wide) that the BiLSTM's
     # embeddings start from, as far as the file has the words; "": random values.
     config.vectors = ""
+    # Divide the learning rate by `by` after so many evaluations without improvement; 0: never.
+    config.rate_division = ConfigDict({"after": 0, "by": 4.0})
+    # Adam's second beta.
+    config.adam_b2 = 0.999
     # Learning rate of encoder and posterior of z1, relative to the rest.
     config.encoder_rate = 1.0
 
@@ -202,9 +207,15 @@ def classification() -> ConfigDict:
     # False: every document is encoded once, and the rest is trained on these features.
     config.encoder.trainable = True
 
-    # mldoc, debian, sib200, files or generated.
+    # mldoc, debian, sib200, files or generated; agnews, dbpedia, imdb or yelp.
     config.data.source = "mldoc"
     config.data.language = "en"
+    # Draw a pool of so many labelled documents, whose fifths are for development in turn
+    # (data.subset=rotation), and so many texts without labels; 0: no pool.
+    config.data.pool, config.data.pool_unlabelled = 0, 0
+    # The words of a new vocabulary are of "all" training texts, or of those of the training file,
+    # "labelled".
+    config.data.vocabulary = "all"
     # Empty: the source's own, in its order.
     config.data.label_names = ()
     # MLDoc: 1000, 2000, 5000 or 10000.
@@ -215,7 +226,8 @@ def classification() -> ConfigDict:
     config.data.normaliser = "lower"
     # Labelled documents in all; 0: every document of the training file.
     config.data.n_labels = 32
-    # Which ones: paper (first of each class in proportion) or stratified (a seeded draw).
+    # Which ones: paper (first of each class in proportion), stratified (a seeded draw) or rotation
+    # (of a pool: the first ones outside the part that is for development).
     config.data.subset = "paper"
     config.data.subset_seed = 0
     # Unlabelled text besides the rest of the training file: "" for none, rest (the Debian corpus's
@@ -235,12 +247,24 @@ def classification() -> ConfigDict:
     # words), in at most this share of them, each counted at most `cap` times a document (0: all).
     config.data.targets = ConfigDict({"min_documents": 0, "max_share": 1.0, "cap": 0})
 
-    # System: m1m2 or aux; supervised: nxvae_z1 (on z1), nxvae_h or sup_h (both on h); or without a
-    # neural network of ours: tfidf_lr, nb_em, features_lr.
+    # System: m1m2 or aux; ssvae, ssvae-kl, ssvae-z or ssvae-kl-z; supervised: nxvae_z1 (on z1),
+    # nxvae_h or sup_h (both on h), ssvae-sup; or without a neural network of ours: tfidf_lr, nb_em,
+    # features_lr.
     config.model.system = "m1m2"
     # Decoder: bow, gru, or none (layer-wise M1+M2, frozen encoder).
     config.model.decoder = "bow"
     config.model.gru = ConfigDict({"inputs": 100, "hidden": 50})
+    # Of SSVAEs: widths of a label's embedding and of the decoder; how an unknown label is decoded:
+    # relaxed, straight-through (both draws) or enumerated (exact, every label); its temperature,
+    # and where that goes in so many steps (0: stays); the steps between which the weight of the
+    # divergences grows from 0 to model.kl_weight (kl_end 0: at once).
+    config.model.ssvae = ConfigDict({"label_embedding": 32, "decoder_hidden": 200})
+    config.model.ssvae.labels = "relaxed"
+    config.model.ssvae.temperature, config.model.ssvae.temperature_end = 1.0, 1.0
+    config.model.ssvae.temperature_steps = 0
+    config.model.ssvae.kl_start, config.model.ssvae.kl_end = 3000, 6000
+    # One BiLSTM for y and z; KL of z by its draw, sticking the landing.
+    config.model.ssvae.share_encoder, config.model.ssvae.stl = False, False
     config.model.tied = False
     # Width of AUX's layers.
     config.model.auxiliary_hidden = 1000
@@ -257,6 +281,8 @@ def classification() -> ConfigDict:
     config.model.beta = 0.2
     config.model.kl_weight = 1.0
     config.model.reconstruction_weight = 1.0
+    # Weight of SSVAE's bound beside the cross-entropy (the paper's 1 / alpha).
+    config.model.generation_weight = 1.0
     # Weight of the features' reconstruction beside that of the words (frozen encoders); 0: none.
     config.model.feature_weight = 0.0
     # Weight of the bound of the labelled documents (not of their cross-entropy), and of the

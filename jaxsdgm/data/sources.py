@@ -11,7 +11,10 @@ from jaxsdgm.data.documents import Corpus
 from jaxsdgm.data.europarl import PretrainText, prepare
 from jaxsdgm.data.files import read_files, read_texts
 from jaxsdgm.data.mldoc import read_mldoc, read_split_files
+from jaxsdgm.data.pools import make_pool
 from jaxsdgm.data.sib200 import read_sib200
+from jaxsdgm.data.text_sets import FILES as TEXT_SETS
+from jaxsdgm.data.text_sets import read_text_set
 from jaxsdgm.errors import UserError
 
 DEBIAN_LABELS = ("DEVEL", "GAMES", "MEDIA", "NET")
@@ -30,8 +33,10 @@ def load_corpus(config_data: Any) -> Corpus:
     """Reads the classification corpus that `config.data` describes.
 
     Args:
-      config_data: object with `source` ("mldoc", "debian", "sib200", "files" or "generated") and
-        `language`; `dir` (all but generated); and, where wanted, `unlabelled` ("rest" for
+      config_data: object with `source` ("mldoc", "debian", "sib200", "files", "generated",
+        "agnews", "dbpedia", "imdb" or "yelp") and `language`; `dir` (all but generated; the last
+        four come through TFDS without it); and, where wanted, `pool` and `pool_unlabelled` (see
+        `jaxsdgm.data.pools`), `unlabelled` ("rest" for
         Debian's or a file of further text), `label_names`, `train_size` (mldoc), `seed`
         (generated, and splits taken off own files), and `train`, `dev`, `test`, `text`,
         `label` (own files; all their paths are relative to `dir` if that is given).
@@ -45,6 +50,10 @@ def load_corpus(config_data: Any) -> Corpus:
     if extra and "unlabelled" not in corpus.splits:
         documents = read_texts(extra, text=_get(config_data, "text", "text"))
         corpus = replace(corpus, splits={**corpus.splits, "unlabelled": documents})
+    pool = getattr(config_data, "pool", 0)
+    if pool and config_data.source not in TEXT_SETS:  # these draw theirs as the paper did
+        others = getattr(config_data, "pool_unlabelled", 0)
+        corpus = make_pool(corpus, pool=pool, unlabelled=others)
     return corpus
 
 
@@ -128,6 +137,14 @@ def _files(data: Any) -> Corpus:
     )
 
 
+def _text_set(data: Any) -> Corpus:
+    pool, others = _get(data, "pool", 5000), _get(data, "pool_unlabelled", 10_000)
+    directory = _get(data, "dir", "")
+    if directory and not Path(directory).is_dir():
+        raise UserError(f"{directory}: no such directory (config.data.dir)")
+    return read_text_set(data.source, directory, pool=pool, unlabelled=others)
+
+
 def _generated(data: Any) -> Corpus:
     rest = 2000 if getattr(data, "unlabelled", "") == "rest" else 0
     return generated.generate(data.language, unlabelled=rest, seed=_get(data, "seed", 0))
@@ -154,6 +171,7 @@ CORPORA: dict[str, Callable[[Any], Corpus]] = {
     "sib200": _sib200,
     "files": _files,
     "generated": _generated,
+    **dict.fromkeys(TEXT_SETS, _text_set),
 }
 # Each gives the directory of aligned files and the first part of their names.
 PRETRAINING: dict[str, Callable[[Any, Path], tuple[Path, str]]] = {

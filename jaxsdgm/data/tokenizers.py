@@ -56,10 +56,16 @@ def plain_words(text: str, language: str) -> list[str]:
     return _WORD.findall(text.lower())
 
 
+def whitespace(text: str, language: str) -> list[str]:
+    """Lower case, split at white space."""
+    return text.lower().split()
+
+
 Normaliser = Callable[[str, str], list[str]]  # (text, language) -> tokens
 
 NORMALISERS: dict[str, Normaliser] = {
     "lower": lower,
+    "whitespace": whitespace,
     "europarl": europarl,
     "europarl_escaped": partial(europarl, escape=True),
     "words": words,

@@ -1,6 +1,6 @@
 """Document classification from a few labels: M1+M2 and its supervised twins (spec §5, §6, §8)."""
 
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
 from functools import partial
 from pathlib import Path
@@ -11,13 +11,12 @@ import numpy as np
 from jaxsdgm.data.batches import SemiSupervisedPlan, TwoLanguagePlan
 from jaxsdgm.data.documents import Corpus
 from jaxsdgm.errors import UserError
-from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.summary import write_summary
-from jaxsdgm.experiments import baselines, self_training, setup
+from jaxsdgm.experiments import baselines, self_training, setup, ssvae
 from jaxsdgm.experiments.inputs import FEATURES, Inputs, redraw
-from jaxsdgm.experiments.outputs import make_predict, rows_of
-from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.outputs import make_evaluate
+from jaxsdgm.experiments.setup import Config, Model
 from jaxsdgm.experiments.sweep import compare_points, trials_of, tuned
 from jaxsdgm.experiments.systems import (
     SUPERVISED,
@@ -28,11 +27,10 @@ from jaxsdgm.experiments.systems import (
 )
 from jaxsdgm.experiments.vectors import start_from
 from jaxsdgm.experiments.zero_shot import load_languages, make_summarise, objective_of
-from jaxsdgm.models.classifier import Classifier
-from jaxsdgm.models.semi import HYPERPARAMETERS, TRANSFERRED, SemiSupervised
+from jaxsdgm.models.semi import HYPERPARAMETERS, TRANSFERRED
 from jaxsdgm.training.loop import Fit, Schedule, fit
 from jaxsdgm.training.parallel import Parallel
-from jaxsdgm.training.state import TrainState, adam, create_state
+from jaxsdgm.training.state import TrainState, adam, create_state, divide_rate
 from jaxsdgm.training.step import make_run, make_step
 from jaxsdgm.training.trials import Task, Trial, shapes_of
 
@@ -86,7 +84,7 @@ def train(configs: Mapping[Path, Config], base: Inputs, parallel: Parallel) -> N
 
 def by_model(
     configs: Mapping[Path, Config], base: Inputs, parallel: Parallel
-) -> list[tuple[SemiSupervised | Classifier, dict[Path, Inputs]]]:
+) -> list[tuple[Model, dict[Path, Inputs]]]:
     """The inputs of every run, gathered by equal models: only these train side by side."""
     groups: list[tuple[Any, dict[Path, Inputs]]] = []
     for folder, config in configs.items():
@@ -101,7 +99,7 @@ def by_model(
 
 
 def train_group(
-    model: SemiSupervised | Classifier,
+    model: Model,
     configs: Mapping[Path, Config],
     inputs: Mapping[Path, Inputs],
     parallel: Parallel,
@@ -124,7 +122,7 @@ def train_group(
 
 
 def fit_group(
-    model: SemiSupervised | Classifier,
+    model: Model,
     configs: Mapping[Path, Config],
     inputs: Mapping[Path, Inputs],
     parallel: Parallel,
@@ -138,7 +136,7 @@ def fit_group(
         configs = {f: self_training.second_stage(one) for f, one in configs.items()}
         inputs = {f: start.inputs for f, start in starts.items()}
         first, config = next(iter(inputs.values())), next(iter(configs.values()))
-    task = make_task(config, model, first, parallel)
+    task = make_task(config, model, list(inputs.values()), parallel)
     initialise = make_initialise(model, first)
     trials = [
         make_trial(one, model, inputs[folder], parallel, folder, initialise)
@@ -175,6 +173,8 @@ def make_hyper(config: Config, plan: SemiSupervisedPlan | TwoLanguagePlan) -> di
     others = sum(n for group, n in groups.items() if group.endswith("unlabelled"))
     hyper = {name: config.model[name] for name in HYPERPARAMETERS if name != "alpha"}
     hyper["learning_rate"] = config.learning_rate
+    if config.model.system in ssvae.PARTS:
+        return ssvae.make_hyper(config)
     if isinstance(plan, SemiSupervisedPlan):
         return {**hyper, "alpha": label_weight(rule, config.model.beta, groups["labelled"], others)}
     n, m = groups["source_labelled"], groups.get("target_labelled", 0)
@@ -205,7 +205,7 @@ def language_plan(
 ) -> SemiSupervisedPlan:
     """The batches of one language; `weight` is that of its unlabelled documents."""
     labelled, unlabelled = np.array(inputs.subset.indices, int), inputs.unlabelled
-    if config.model.system in SUPERVISED or not weight:
+    if config.model.system in (*SUPERVISED, ssvae.SUPERVISED) or not weight:
         unlabelled = unlabelled[:0]
     of_training_file = unlabelled < len(inputs.corpus.splits["train"])
     return SemiSupervisedPlan(
@@ -239,21 +239,21 @@ def eval_every(config: Config, inputs: Inputs) -> int:
 
 
 def make_task(
-    config: Config, model: SemiSupervised | Classifier, inputs: Inputs, parallel: Parallel
+    config: Config, model: Model, of_trials: Sequence[Inputs], parallel: Parallel
 ) -> Task:
     """The scan, the data and the evaluation of the runs of one model."""
+    inputs = of_trials[0]
     objective = setup.make_objective(model, objective_of(inputs))
-    step = make_step(
-        objective,
-        make_optimizer(config, model),
-        schedule=setup.rate_schedule(config, updates=config.training.max_steps),
-        axis_name=parallel.axis_name,
-    )
+    schedule = setup.rate_schedule(config, updates=config.training.max_steps)
+    if config.model.system in ssvae.PARTS:
+        schedule = ssvae.make_schedule(config, schedule)
+    optimizer = make_optimizer(config, model)
+    step = make_step(objective, optimizer, schedule=schedule, axis_name=parallel.axis_name)
     groups = make_plan(config, inputs, 1).groups
     stream = streamed(config, inputs)
     documents = dict.fromkeys(groups, {}) if stream else documents_of(inputs, groups)
     data = {phase_of(inputs): documents}
-    evaluate, compile_evaluation = make_evaluate(model, inputs, parallel)
+    evaluate, compile_evaluation = make_evaluate(model, of_trials, parallel)
     return Task(
         config.name,
         make_run(step),
@@ -265,7 +265,14 @@ def make_task(
         score="accuracy",
         maximise=True,
         segment=segment(config, inputs, parallel) if stream else 0,
+        between=rate_division(config),
     )
+
+
+def rate_division(config: Config) -> Callable[[Any, Any], Any] | None:
+    """Divides learning rates where dev has not improved for so long; None: never."""
+    after = config.rate_division.after
+    return partial(divide_rate, after=after, by=config.rate_division.by) if after else None
 
 
 #: bytes of streamed documents that wait on the device
@@ -291,7 +298,7 @@ def _bytes(arrays: Mapping[str, np.ndarray]) -> int:
     return sum(x.nbytes for x in arrays.values())
 
 
-def make_optimizer(config: Config, model: SemiSupervised | Classifier) -> Any:
+def make_optimizer(config: Config, model: Model) -> Any:
     """Adam; what was pretrained may move slower, and parts of the model not at all."""
     scales: dict[str, float] = {}
     if config.encoder_rate != 1:
@@ -299,12 +306,13 @@ def make_optimizer(config: Config, model: SemiSupervised | Classifier) -> Any:
     if config.target.adversary == "reference":
         scales["lstm"] = 2.0  # two of the paper's optimisers, with the same gradient (spec §9)
     frozen = setup.frozen_parts(config, model)
-    return adam(frozen=frozen, scales=scales, weight_decay=config.weight_decay)
+    decay, b2 = config.weight_decay, config.adam_b2
+    return adam(frozen=frozen, scales=scales, weight_decay=decay, b2=b2)
 
 
 def make_trial(
     config: Config,
-    model: SemiSupervised | Classifier,
+    model: Model,
     inputs: Inputs,
     parallel: Parallel,
     workdir: Path,
@@ -337,23 +345,3 @@ def make_trial(
         return {phase_of(inputs): groups}
 
     return Trial(make, batches, workdir, about)
-
-
-def make_evaluate(
-    model: SemiSupervised | Classifier, inputs: Inputs, parallel: Parallel
-) -> tuple[Callable[..., Any], Callable[..., None]]:
-    """Accuracy and negative log-likelihood on dev of every trial, and what compiles that."""
-    predict = make_predict(model, inputs.language, parallel, trials=True)
-    dev = rows_of(inputs.splits["dev"], model)
-    labels, names = inputs.splits["dev"]["labels"], inputs.corpus.label_names
-
-    def metrics(log_q: np.ndarray) -> dict[str, float]:
-        if not np.isfinite(log_q).all():
-            return {"accuracy": float("nan")}
-        report = classification_report(np.exp(log_q), labels, names)
-        return {name: report[name] for name in ("accuracy", "macro_f1", "nll")}
-
-    def evaluate(params: Any, batch_stats: Any) -> list[dict[str, float]]:
-        return [metrics(log_q) for log_q in predict(params, batch_stats, dev)["log_q"]]
-
-    return evaluate, partial(predict.compile, rows=dev)

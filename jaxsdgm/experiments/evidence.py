@@ -14,16 +14,16 @@ from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.generation import PRIOR, frequent_words, greedy_text, top_words
-from jaxsdgm.evaluation.latents import active_units, collapse_warnings
+from jaxsdgm.evaluation.latents import active_units, collapse_warnings, mutual_information
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.inputs import Inputs
 from jaxsdgm.experiments.outputs import make_elbo, make_predict, rows_of
-from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.setup import Config, Model
 from jaxsdgm.layers.encoders import embeddings_of, vocabulary
-from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.semi import SemiSupervised
+from jaxsdgm.models.ssvae import SSVAE
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
 
@@ -34,20 +34,23 @@ TSNE_POINTS = 600  # documents in the figure of z1
 SAMPLE_LENGTH = 30  # words of a GRU sample
 NEIGHBOUR_IDS = 5000  # neighbours come from so many most frequent words
 
+LATENTS = ("z1", "z2", "z")  # Gaussian ones
+
 Arrays = dict[str, np.ndarray]
 
 
 def make_summarise(
-    model: SemiSupervised | Classifier, language: str, parallel: Parallel
+    model: Model, language: str, parallel: Parallel
 ) -> Callable[[Config, Inputs, Fit], tuple[dict[str, Any], dict[str, bytes | None]]]:
     """`summarise` for the runs of one model, compiled once."""
     predict = make_predict(model, language, parallel)
-    bound = make_elbo(model, language, parallel) if isinstance(model, SemiSupervised) else None
+    explains = isinstance(model, SemiSupervised) or (isinstance(model, SSVAE) and model.generative)
+    bound = make_elbo(model, language, parallel) if explains else None
     return partial(summarise, model.clone(axis_name=None), predict, bound)
 
 
 def summarise(
-    plain: SemiSupervised | Classifier,
+    plain: Model,
     predict: Chunked,
     bound: Chunked | None,
     config: Config,
@@ -85,7 +88,8 @@ def summarise(
     latents = latents_of(outputs["dev"])
     if "proportions" in best.batch_stats:
         latents["label_proportions"] = best.batch_stats["proportions"].tolist()
-    z1, labels = outputs["test"]["z1"][:TSNE_POINTS], inputs.splits["test"]["labels"][:TSNE_POINTS]
+    points = next(outputs["test"][name] for name in ("z1", "z", "h") if name in outputs["test"])
+    points, labels = points[:TSNE_POINTS], inputs.splits["test"]["labels"][:TSNE_POINTS]
     results = {
         "kind": "classify",
         **setup.provenance(config),
@@ -115,7 +119,7 @@ def summarise(
         "warnings": warnings_of(metrics, latents, elbo),
         "tables": tables,
     }
-    return results, {"tsne": tsne_scatter(z1, labels, names)}
+    return results, {"tsne": tsne_scatter(points, labels, names)}
 
 
 def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
@@ -138,13 +142,17 @@ def metrics_of(
     return reports
 
 
-def latents_of(output: Arrays) -> dict[str, dict[str, int]]:
-    """Active units and size of the latents whose means a prediction came with."""
-    means = {name: output[name] for name in ("z1", "z2") if name in output}
-    return {
+def latents_of(output: Arrays) -> dict[str, Any]:
+    """Active units, size and information of the latents that a prediction came with."""
+    means = {name: output[name] for name in LATENTS if name in output}
+    found: dict[str, Any] = {
         "active_units": {name: active_units(x) for name, x in means.items()},
         "size": {name: x.shape[1] for name, x in means.items()},
     }
+    if "z_log_var" in output:
+        told = mutual_information(output["z"], output["z_log_var"])
+        found["mutual_information"] = {"z": round(told, 4)}
+    return found
 
 
 def warnings_of(
@@ -152,7 +160,7 @@ def warnings_of(
 ) -> list[str]:
     """Collapsed posteriors and accuracy at chance, in words."""
     terms = elbo.get("dev", {})
-    kl = {name: terms[f"kl_{name}"] for name in ("z1", "z2") if f"kl_{name}" in terms}
+    kl = {name: terms[f"kl_{name}"] for name in LATENTS if f"kl_{name}" in terms}
     counts = np.sum(metrics["dev"]["confusion"], axis=1)
     return collapse_warnings(
         kl,

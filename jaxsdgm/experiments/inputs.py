@@ -10,6 +10,7 @@ import numpy as np
 from jaxsdgm.data.documents import Corpus
 from jaxsdgm.data.features import Scaling
 from jaxsdgm.data.huggingface import HuggingFaceTokenizer, Tokenizer, load_saved
+from jaxsdgm.data.pools import pick, rotation_dev, rotation_subset
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
 from jaxsdgm.data.targets import PAD, TargetWords, choose_targets
@@ -75,7 +76,6 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
     vectors = load_vectors(config, tokenizers[corpus.language])
     limit = token_limit(config, transformer)
     splits = read_splits(config, corpus, tokenizers[corpus.language], limit)
-    unlabelled = np.setdiff1d(np.arange(len(splits["train"]["ids"])), subset.indices)
     targets = add_targets(config, splits)
     if transformer and not targets:
         add_pieces(splits, tokenizers[corpus.language].special_ids)
@@ -85,12 +85,12 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
         featurize = make_featurizer(config, checkpoint, pretrained, tokenizers)
         scaling = add_features(config, corpus, splits, featurize)
     labelled = {split: corpus.splits[split] for split in splits}
-    return Inputs(
+    inputs = Inputs(
         replace(corpus, splits=labelled),
         subset,
         tokenizers,
         splits,
-        unlabelled,
+        others(config, corpus, subset, splits),
         pretrained,
         targets,
         checkpoint,
@@ -98,14 +98,36 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
         scaling,
         vectors,
     )
+    return rotated(inputs, config)
 
 
 def redraw(inputs: Inputs, config: Config) -> Inputs:
     """The same corpora with the labelled subsets of another config."""
     subset = draw_subset(config, inputs.corpus)
-    unlabelled = np.setdiff1d(np.arange(len(inputs.splits["train"]["ids"])), subset.indices)
+    unlabelled = others(config, inputs.corpus, subset, inputs.splits)
     target = redraw(inputs.target, config) if inputs.target else None
-    return replace(inputs, subset=subset, unlabelled=unlabelled, target=target)
+    return rotated(replace(inputs, subset=subset, unlabelled=unlabelled, target=target), config)
+
+
+def others(
+    config: Config, corpus: Corpus, subset: Subset, splits: Mapping[str, Mapping[str, np.ndarray]]
+) -> np.ndarray:
+    """Rows of the "train" arrays that are used without their label: of a pool none."""
+    rows = np.arange(len(splits["train"]["labels"]))
+    if config.data.subset == "rotation":
+        return rows[len(corpus.splits["train"]) :]
+    return np.setdiff1d(rows, subset.indices)
+
+
+def rotated(inputs: Inputs, config: Config) -> Inputs:
+    """With the part of the pool that is for development in a rotation (`jaxsdgm.data.pools`)."""
+    if config.data.subset != "rotation":
+        return inputs
+    pool = inputs.corpus.splits["train"]
+    rows = rotation_dev(len(pool), config.data.subset_seed)
+    dev = {name: x[np.array(rows)] for name, x in inputs.splits["train"].items()}
+    corpus = replace(inputs.corpus, splits={**inputs.corpus.splits, "dev": pick(pool, rows)})
+    return replace(inputs, corpus=corpus, splits={**inputs.splits, "dev": dev})
 
 
 def read_splits(
@@ -216,13 +238,17 @@ def draw_subset(config: Config, corpus: Corpus) -> Subset:
         n = config.target.n_labels
         if not n:
             return Subset((), "none", 0, None)
-    if not n:
+    if not n and data.subset != "rotation":
         return Subset(tuple(range(len(labels))), "all", len(labels), None)
     if data.subset == "paper":
         return paper_subset(labels, n, corpus.language, k)
     if data.subset == "stratified":
         return stratified_subset(labels, n=n, seed=data.subset_seed, n_classes=k)
-    raise UserError(f"config.data.subset is {data.subset!r}; use one of paper, stratified")
+    if data.subset == "rotation":
+        return rotation_subset(len(labels), n, data.subset_seed)
+    raise UserError(
+        f"config.data.subset is {data.subset!r}; use one of paper, stratified, rotation"
+    )
 
 
 def load_tokenizers(
@@ -239,8 +265,12 @@ def load_tokenizers(
                 "config.encoder.trainable is False, but there is nothing to keep fixed; name a "
                 "checkpoint in config.encoder.checkpoint or an NXVAE in config.pretrained"
             )
+        if data.vocabulary not in ("all", "labelled"):
+            raise UserError(
+                f"config.data.vocabulary is {data.vocabulary!r}; use one of all, labelled"
+            )
         texts = [*corpus.splits["train"].texts]
-        if "unlabelled" in corpus.splits:
+        if "unlabelled" in corpus.splits and data.vocabulary == "all":
             texts += corpus.splits["unlabelled"].texts
         blank = WordTokenizer(language, data.normaliser, (), ())
         size = data.vocab_size.get(language, 50_000)

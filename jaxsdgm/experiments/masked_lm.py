@@ -190,12 +190,12 @@ def make_evaluate(
 
     run = Chunked(nll, parallel, chunk=64, trials=True)
 
-    def evaluate(params: Any, batch_stats: Any) -> list[dict[str, float]]:
+    def evaluate(params: Any, batch_stats: Any, *_: Any) -> list[dict[str, float]]:
         found = {lang: run(params, batch_stats, rows)["nll"] for lang, rows in dev.items()}
         n = len(jax.tree.leaves(params)[0])
         return [losses({lang: x[i] for lang, x in found.items()}, dev) for i in range(n)]
 
-    def compile_evaluation(params: Any, batch_stats: Any) -> None:
+    def compile_evaluation(params: Any, batch_stats: Any, *_: Any) -> None:
         for rows in dev.values():
             run.compile(params, batch_stats, rows)
 

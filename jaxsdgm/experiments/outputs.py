@@ -1,13 +1,17 @@
 """What a classifier says of documents: its predictions and its bound, over any number of them."""
 
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping, Sequence
 from typing import Any
 
 import numpy as np
 
+from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.experiments.chunked import Chunked
-from jaxsdgm.models.classifier import Classifier
+from jaxsdgm.experiments.inputs import Inputs
+from jaxsdgm.experiments.setup import Model
+from jaxsdgm.experiments.ssvae import latent_metrics
 from jaxsdgm.models.semi import SemiSupervised
+from jaxsdgm.models.ssvae import SSVAE
 from jaxsdgm.models.terms import no_noise, whole
 from jaxsdgm.training.parallel import Parallel
 
@@ -15,7 +19,12 @@ CHUNK = 128  # documents at a time
 
 
 def make_predict(
-    model: SemiSupervised | Classifier, language: str, parallel: Parallel, *, trials: bool = False
+    model: Model,
+    language: str,
+    parallel: Parallel,
+    *,
+    trials: bool = False,
+    own_rows: bool = False,
 ) -> Chunked:
     """`predict(params, batch_stats, rows)` over any number of documents; see `Chunked`."""
     plain = model.clone(axis_name=None)
@@ -24,18 +33,16 @@ def make_predict(
         variables = {"params": params, "batch_stats": batch_stats}
         return plain.apply(variables, rows, language=language, method="predict")
 
-    return Chunked(predict, parallel, chunk=CHUNK, trials=trials)
+    return Chunked(predict, parallel, chunk=CHUNK, trials=trials, own_rows=own_rows)
 
 
-def rows_of(
-    arrays: Mapping[str, np.ndarray], model: SemiSupervised | Classifier, *more: str
-) -> dict[str, np.ndarray]:
+def rows_of(arrays: Mapping[str, np.ndarray], model: Model, *more: str) -> dict[str, np.ndarray]:
     """What the encoder reads of documents, and `more` where there is such a thing."""
     names = (*model.encoder.inputs, *more)
     return {name: arrays[name] for name in names if name in arrays}
 
 
-def make_elbo(model: SemiSupervised, language: str, parallel: Parallel) -> Chunked:
+def make_elbo(model: SemiSupervised | SSVAE, language: str, parallel: Parallel) -> Chunked:
     """The terms of the unlabelled bound, per document, at the means of the posteriors.
 
     Its first argument is {"params": ..., "hyper": ...}: the weights in the bound are the run's.
@@ -55,3 +62,36 @@ def make_elbo(model: SemiSupervised, language: str, parallel: Parallel) -> Chunk
         return groups["unlabelled"]
 
     return Chunked(terms, parallel, chunk=CHUNK)
+
+
+def make_evaluate(
+    model: Model, inputs: Sequence[Inputs], parallel: Parallel
+) -> tuple[Callable[..., Any], Callable[..., None]]:
+    """Dev metrics of every trial, and what compiles that.
+
+    `inputs` are those of each trial: their development sets are one, or differ.
+    """
+    first, names = inputs[0], inputs[0].corpus.label_names
+    own = any(one.splits["dev"] is not first.splits["dev"] for one in inputs)
+    predict = make_predict(model, first.language, parallel, trials=True, own_rows=own)
+    dev = [rows_of(one.splits["dev"], model) for one in inputs]
+    rows = lambda trials: [dev[i] for i in trials] if own else dev[0]
+
+    def metrics(output: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
+        if not np.isfinite(output["log_q"]).all():
+            return {"accuracy": float("nan")}
+        report = classification_report(np.exp(output["log_q"]), labels, names)
+        found = {name: report[name] for name in ("accuracy", "macro_f1", "nll")}
+        return {**found, **latent_metrics(output)}
+
+    def evaluate(params: Any, batch_stats: Any, trials: Sequence[int]) -> list[dict[str, float]]:
+        found = predict(params, batch_stats, rows(trials))
+        return [
+            metrics({name: x[slot] for name, x in found.items()}, inputs[i].splits["dev"]["labels"])
+            for slot, i in enumerate(trials)
+        ]
+
+    def compile_evaluation(params: Any, batch_stats: Any, trials: Sequence[int]) -> None:
+        predict.compile(params, batch_stats, rows(trials))
+
+    return evaluate, compile_evaluation

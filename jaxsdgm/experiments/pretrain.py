@@ -250,12 +250,12 @@ def make_evaluate(
         for language in dev
     }
 
-    def evaluate(params: Any, batch_stats: Any) -> list[dict[str, float]]:
+    def evaluate(params: Any, batch_stats: Any, *_: Any) -> list[dict[str, float]]:
         found = {lang: run[lang](params, batch_stats, rows) for lang, rows in dev.items()}
         n = len(jax.tree.leaves(params)[0])
         return [_means(jax.tree.map(lambda x, i=i: x[i], found)) for i in range(n)]
 
-    def compile_evaluation(params: Any, batch_stats: Any) -> None:
+    def compile_evaluation(params: Any, batch_stats: Any, *_: Any) -> None:
         for language, rows in dev.items():
             run[language].compile(params, batch_stats, rows)
 

@@ -23,7 +23,9 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.layers.encoders import SHARED
 from jaxsdgm.layers.recurrent import BACKENDS
 from jaxsdgm.models.adversary import ADVERSARIES
-from jaxsdgm.models.semi import TRANSFERRED, fixed
+from jaxsdgm.models.classifier import Classifier
+from jaxsdgm.models.semi import TRANSFERRED, SemiSupervised, fixed
+from jaxsdgm.models.ssvae import SSVAE
 from jaxsdgm.models.terms import masked_mean, random_noise
 from jaxsdgm.training import schedules
 from jaxsdgm.training.loop import Fit
@@ -33,6 +35,9 @@ from jaxsdgm.training.state import is_part
 
 #: an ml_collections.ConfigDict; its fields are known when it is read, not before
 Config = Any
+
+#: what classifies documents
+Model = SemiSupervised | Classifier | SSVAE
 
 PACKAGES = (
     *("jax", "flax", "optax", "orbax-checkpoint", "numpy"),

@@ -17,6 +17,7 @@ SWEPT = {
     "reconstruction_weight": "model.reconstruction_weight",
     "feature_weight": "model.feature_weight",
     "labelled_weight": "model.labelled_weight",
+    "generation_weight": "model.generation_weight",
     "learning_rate": "learning_rate",
 }
 

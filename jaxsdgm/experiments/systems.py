@@ -10,10 +10,10 @@ from flax import linen as nn
 
 from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments import setup
+from jaxsdgm.experiments import setup, ssvae
 from jaxsdgm.experiments.baselines import BASELINES
 from jaxsdgm.experiments.inputs import Inputs
-from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.setup import Config, Model
 from jaxsdgm.layers.bert import BertSize
 from jaxsdgm.layers.encoders import (
     FrozenFeatures,
@@ -24,7 +24,7 @@ from jaxsdgm.layers.encoders import (
 )
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
-from jaxsdgm.models.semi import TRANSFERRED, SemiSupervised
+from jaxsdgm.models.semi import TRANSFERRED
 from jaxsdgm.training.parallel import Parallel
 
 SUPERVISED = {"nxvae_z1": "z1", "nxvae_h": "h", "sup_h": "h"}
@@ -32,9 +32,7 @@ GENERATIVE = ("m1m2", "aux")
 SYSTEMS = (*GENERATIVE, *SUPERVISED)
 
 
-def build(
-    config: Config, inputs: Inputs, parallel: Parallel, *, trials: int = 1
-) -> SemiSupervised | Classifier:
+def build(config: Config, inputs: Inputs, parallel: Parallel, *, trials: int = 1) -> Model:
     """The system of a config for the vocabularies and classes of its inputs."""
     sizes = setup.vocab_sizes(inputs.tokenizers)
     if config.model.unlabelled_chunk and len(parallel.devices) > 1:
@@ -66,11 +64,14 @@ def build_model(
     backend: str = "scan",
     decoder_sizes: Mapping[str, int] | None = None,
     transformer: BertSize | None = None,
-) -> SemiSupervised | Classifier:
+) -> Model:
     """As `build`, from vocabulary sizes and the number of labelled documents per class."""
     model = config.model
+    if model.system in ssvae.PARTS:
+        fields = {"axis_name": axis_name, "backend": backend}
+        return ssvae.build(config, sizes, len(counts), **fields)
     if model.system not in SYSTEMS:
-        known = ", ".join((*SYSTEMS, *BASELINES))
+        known = ", ".join((*SYSTEMS, *ssvae.PARTS, *BASELINES))
         raise UserError(f"config.model.system is {model.system!r}; use one of {known}")
     shared = {
         "n_classes": len(counts),

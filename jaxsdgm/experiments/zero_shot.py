@@ -17,11 +17,9 @@ from jaxsdgm.experiments import evidence
 from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.inputs import Inputs, load_inputs
 from jaxsdgm.experiments.outputs import make_predict, rows_of
-from jaxsdgm.experiments.setup import Config, has_subwords
+from jaxsdgm.experiments.setup import Config, Model, has_subwords
 from jaxsdgm.experiments.systems import GENERATIVE, SYSTEMS
-from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.crosslingual import two_languages
-from jaxsdgm.models.semi import SemiSupervised
 from jaxsdgm.models.terms import Batch, Groups
 from jaxsdgm.training.loop import Fit
 from jaxsdgm.training.parallel import Parallel
@@ -141,7 +139,7 @@ def objective_of(inputs: Inputs) -> str | Callable[..., Groups]:
 
 
 def make_summarise(
-    model: SemiSupervised | Classifier, first: Inputs, parallel: Parallel
+    model: Model, first: Inputs, parallel: Parallel
 ) -> Callable[[Config, Inputs, Fit], tuple[dict[str, Any], dict[str, bytes | None]]]:
     """`summarise` for the runs of one model, of one language or two."""
     if not first.target:
@@ -151,7 +149,7 @@ def make_summarise(
 
 
 def summarise(
-    model: SemiSupervised | Classifier,
+    model: Model,
     of_target: Callable[..., Any],
     predict: Chunked,
     config: Config,

@@ -102,7 +102,7 @@ class LSTM(nn.Module):
 
     @nn.compact
     def __call__(self, x: Array, lengths: Array) -> Array:
-        """`x [b, t, d]`, `lengths [b]` >= 1 -> states after every step `[b, t, h]`, 0 at padding."""
+        """`x [b, t, d]`, `lengths [b]` >= 1 -> states of all steps `[b, t, h]`, 0 at padding."""
         shapes = {
             "kernel_in": (x.shape[-1], 4 * self.hidden),
             "kernel_hidden": (self.hidden, 4 * self.hidden),

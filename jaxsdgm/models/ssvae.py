@@ -87,7 +87,9 @@ class SSVAE(nn.Module):
 
     def log_q_y(self, rows: Rows, *, language: str, train: bool) -> Array:
         """log q(y | x) `[b, k]`."""
-        h = self.encoder(rows, language=language, train=train)
+        return self._log_q_y(self.encoder(rows, language=language, train=train))
+
+    def _log_q_y(self, h: Array) -> Array:
         return jax.nn.log_softmax(dist.at_least_float32(self.classifier(h)))
 
     def q_z(self, rows: Rows, *, language: str, train: bool) -> DiagonalGaussian:
@@ -215,10 +217,11 @@ class SSVAE(nn.Module):
     # -- what is read off a trained model ---------------------------------------------------------
 
     def predict(self, rows: Rows, *, language: str) -> dict[str, Array]:
-        """log q(y | x) `[b, k]`, and mean and log-variance of z where there is one."""
+        """log q(y | x) `[b, k]`, h that it is read from, and mean and log-variance of z, if any."""
         rows = whole(rows)
         mode = {"language": language, "train": False}
-        found = {"log_q": self.log_q_y(rows, **mode)}
+        h = self.encoder(rows, **mode)
+        found = {"log_q": self._log_q_y(h), "h": h}
         if self.generative and self.latent:
             q = self.q_z(rows, **mode)
             found |= {"z": q.mean, "z_log_var": q.log_var}

@@ -96,10 +96,10 @@ def fit(
     """
     with ExitStack() as stack:
         runs = []
-        for trial in trials:
+        for number, trial in enumerate(trials):
             checkpoints = Checkpoints(trial.workdir, trial.about)
             # closed on errors too: at exit, a write that goes on in the background would be lost
-            runs.append(_Run(task, trial, stack.enter_context(closing(checkpoints))))
+            runs.append(_Run(task, trial, number, stack.enter_context(closing(checkpoints))))
         going = _aligned(task, runs)
         _train(task, going, schedule, parallel, tensorboard, trials[0].workdir if profile else None)
     fits = [Fit(**run.tree, trials=len(runs), **run.notes) for run in runs]
@@ -118,8 +118,8 @@ class _Run:
     tree: Any
     writer: MetricsWriter
 
-    def __init__(self, task: Task, trial: Trial, checkpoints: Checkpoints) -> None:
-        self.task, self.trial, self.checkpoints = task, trial, checkpoints
+    def __init__(self, task: Task, trial: Trial, number: int, checkpoints: Checkpoints) -> None:
+        self.task, self.trial, self.number, self.checkpoints = task, trial, number, checkpoints
         self.restore()
 
     def restore(self, at_most: int | None = None) -> None:
@@ -195,7 +195,7 @@ def _train(
         return
     min_delta = -math.inf if schedule.select == "last" else schedule.min_delta  # always better
     better = jax.vmap(partial(compare, maximise=task.maximise, min_delta=min_delta))
-    active, step = dict(enumerate(runs)), runs[0].notes["step"]
+    active, step = {run.number: run for run in runs}, runs[0].notes["step"]
     plans = {i: run.trial.plan for i, run in active.items()}
     trees = {i: run.start(tensorboard) for i, run in active.items()}
     program = Program(task, plans, trees, parallel, jax.jit(better, donate_argnums=0))

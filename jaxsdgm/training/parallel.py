@@ -69,9 +69,13 @@ class Parallel:
         """A copy of a pytree on every device."""
         return _put(tree, NamedSharding(self.mesh(1), P()))
 
-    def place_rows(self, rows: Any, trials: int) -> Any:
-        """Rows `[chunks, n, ...]` that all trials read, spread if these are not."""
-        return _put(rows, NamedSharding(self.mesh(trials), P(None, AXIS)))
+    def place_rows(self, rows: Any, trials: int, *, own: bool = False) -> Any:
+        """Rows `[chunks, n, ...]` that all trials read, spread if these are not.
+
+        Or `[T, chunks, n, ...]`, each trial's own.
+        """
+        spec = P(TRIALS, None, AXIS) if own else P(None, AXIS)
+        return _put(rows, NamedSharding(self.mesh(trials), spec))
 
     def lay_out(self, plan: Any) -> Any:
         """A plan of arrays `[T, s, b, ...]`, its trials or its rows spread over the devices."""

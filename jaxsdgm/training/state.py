@@ -1,5 +1,6 @@
 """The state of a run as one frozen pytree, and the optimisers that move it."""
 
+import dataclasses
 import math
 from collections.abc import Collection, Mapping
 from typing import Any
@@ -81,6 +82,16 @@ def compare(
         step=jnp.where(better, state.step, best.step),
         failures=jnp.where(better, 0, best.failures + 1),
     )
+
+
+def divide_rate(states: TrainState, bests: Best, *, after: int, by: float) -> TrainState:
+    """Side-by-side states `[T, ...]`, with a lower rate where dev failed to improve `after` times.
+
+    An improvement starts the count again and leaves the rate as it is, so that it may fall again.
+    """
+    rate = states.hyper["learning_rate"]
+    rate = jnp.where(bests.failures == after, rate / by, rate)
+    return dataclasses.replace(states, hyper={**states.hyper, "learning_rate": rate})
 
 
 def adam(

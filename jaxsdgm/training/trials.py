@@ -26,9 +26,10 @@ Plan = Callable[[int, int], Any]
 class Task:
     """What is trained, as pure functions over arrays; see `fit`.
 
-    `evaluate(params, batch_stats)` takes arrays `[T, ...]` and gives the dev metrics of each trial;
-    `compile_evaluation` takes such arrays and only compiles it. The shapes of the data are known
-    before `read` gives them, so that scan and evaluation are compiled while it reads.
+    `evaluate(params, batch_stats, trials)` takes arrays `[T, ...]` and which trials these are of,
+    and gives the dev metrics of each; `compile_evaluation` takes the same and only compiles it. The
+    shapes of the data are known before `read` gives them, so that scan and evaluation are compiled
+    while it reads.
     """
 
     name: str
@@ -36,8 +37,8 @@ class Task:
     objective: Callable[..., Any]  # what its steps minimise
     shapes: Any  # {phase: {group: {name: [n, ...]}}}, see `shapes_of`
     read: Callable[[], Any]  # arrays of these shapes
-    evaluate: Callable[[Any, Any], Sequence[dict[str, float]]]
-    compile_evaluation: Callable[[Any, Any], None]
+    evaluate: Callable[[Any, Any, Sequence[int]], Sequence[dict[str, float]]]
+    compile_evaluation: Callable[[Any, Any, Sequence[int]], None]
     score: str  # the dev metric that selects
     maximise: bool
     segment: int = 0  # steps, at most, whose plan is on the device at a time; 0: all of a window
@@ -180,7 +181,7 @@ class Program:
         history = jax.tree.map(lambda *parts: np.concatenate(parts, 1), *map(fetch, histories))
         training = time.monotonic() - began - compiling
         state = self.tree["state"]
-        metrics = self.task.evaluate(state.params, state.batch_stats)
+        metrics = self.task.evaluate(state.params, state.batch_stats, self.slots)
         scores = self._place(np.array([one[self.task.score] for one in metrics], np.float32))
         self.tree = {"state": state, "best": self.better(self.tree["best"], state, scores)}
         best = self.tree["best"]
@@ -206,7 +207,8 @@ class Program:
         # several processes compile in one order, since compilers may talk with each other
         with ThreadPoolExecutor(2 if jax.process_count() == 1 else 1) as pool:
             scan = pool.submit(self.parallel.compile, self.task.run, state, shapes, batches)
-            rest = pool.submit(self.task.compile_evaluation, state.params, state.batch_stats)
+            variables = state.params, state.batch_stats
+            rest = pool.submit(self.task.compile_evaluation, *variables, self.slots)
             jax.block_until_ready(self.data)
             self.flops = step_flops(self.task.objective, state, shapes, plan)
             compiled, _ = scan.result(), rest.result()

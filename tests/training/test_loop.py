@@ -68,8 +68,8 @@ def toy(**fields):
         toy_objective,
         shapes=shapes_of({"en": {"all": toy_data()}}),
         read=lambda: {"en": {"all": toy_data()}},
-        evaluate=lambda params, stats: [{"accuracy": -float((w**2).sum())} for w in params["w"]],
-        compile_evaluation=lambda params, stats: None,
+        evaluate=lambda params, stats, _: [{"accuracy": -float((w**2).sum())} for w in params["w"]],
+        compile_evaluation=lambda *_: None,
         score="accuracy",
         maximise=True,
     )
@@ -108,18 +108,18 @@ def rows(workdir):
 def scores(*values):
     """An evaluation that gives these accuracies, one after the other."""
     remaining = iter(values)
-    return lambda params, stats: [{"accuracy": next(remaining)}]
+    return lambda *_: [{"accuracy": next(remaining)}]
 
 
 def interrupted(evaluate, after):
     """`evaluate`, but the process is stopped at its call number `after`."""
     calls = []
 
-    def stops(params, stats):
+    def stops(*arguments):
         calls.append(1)
         if len(calls) == after:
             raise KeyboardInterrupt
-        return evaluate(params, stats)
+        return evaluate(*arguments)
 
     return stops
 
@@ -264,9 +264,9 @@ def test_the_evaluation_is_compiled_once():
     listener = lambda event, seconds, **_: compiled.append("backend_compile" in event)
     jax.monitoring.register_event_duration_secs_listener(listener)
     try:
-        task.compile_evaluation(state.params, state.batch_stats)
+        task.compile_evaluation(state.params, state.batch_stats, [0])
         heard = sum(compiled)
-        task.evaluate(state.params, state.batch_stats)
+        task.evaluate(state.params, state.batch_stats, [0])
     finally:
         jax.monitoring.unregister_event_duration_listener(listener)
     assert sum(compiled) == heard > 0

@@ -27,7 +27,7 @@ def toys():
 def toy_task():
     """Scores fall short of 0 by the distance from the solution."""
 
-    def evaluate(params, stats):
+    def evaluate(params, stats, _):
         return [{"accuracy": -float(((w - 1) ** 2).sum())} for w in params["w"]]
 
     return toy(evaluate=evaluate)[0]
