@@ -213,6 +213,9 @@ def classification() -> ConfigDict:
     # Draw a pool of so many labelled documents, whose fifths are for development in turn
     # (data.subset=rotation), and so many texts without labels; 0: no pool.
     config.data.pool, config.data.pool_unlabelled = 0, 0
+    # A source whose test documents the run is tested on too (its labels in the same order), their
+    # folder, and the tokens that are read of them (0: data.max_length); "": none.
+    config.data.out_of_domain = ConfigDict({"source": "", "dir": "", "max_length": 0})
     # The words of a new vocabulary are of "all" training texts, or of those of the training file,
     # "labelled".
     config.data.vocabulary = "all"

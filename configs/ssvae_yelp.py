@@ -4,8 +4,8 @@
         --config.data.dir=DIR
 
 As ssvae_agnews.py. DIR has sentiment.train.0, sentiment.train.1 and the same of test (Li et al.
-2018), or
-yelp.train.tsv and yelp.test.tsv. Without it TFDS gives Yelp's polarity reviews, which are longer.
+2018), or yelp.train.tsv and yelp.test.tsv. Without it TFDS gives Yelp's polarity reviews, which are
+longer. --config.data.out_of_domain.source=imdb tests the run on IMDB too.
 """
 
 from ml_collections import ConfigDict

@@ -3,7 +3,7 @@ python -m jaxsdgm.report --tables WORKDIR [--out=DIR]
 
 Compares all finished classification runs at or below the workdirs: DIR/summary.html (.md, .csv,
 .json), and with the pretraining runs there fills the paper's tables: DIR/paper_tables.html (.md),
-DIR/tables/*.csv and *.tex. With --tables, the words of one finished run as the paper's Tables 3, 14
+DIR/tables/*.csv and *.tex; SSVAEs those of theirs, DIR/ssvae_tables.html (.md). With --tables, the words of one finished run as the paper's Tables 3, 14
 and 15: DIR/word_tables.html (.md) and DIR/tables/. DIR is the first workdir unless given. Exit
 status: 0 done, 2 bad input, such as no run.
 """
@@ -19,7 +19,9 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.cells import CLASSIFIED, read_runs
 from jaxsdgm.evaluation.paper_tables import write_tables
 from jaxsdgm.evaluation.report import write_report
+from jaxsdgm.evaluation.ssvae_tables import write_ssvae_tables
 from jaxsdgm.evaluation.summary import write_summary
+from jaxsdgm.evaluation.tables import run_of
 from jaxsdgm.evaluation.word_tables import write_word_tables
 
 _OUT = flags.DEFINE_string("out", None, "Where the files go; the first workdir by default.")
@@ -31,11 +33,13 @@ def compare(folders: Sequence[str], out: Path) -> str:
     found, passed = read_runs(folders, pretraining=True)
     runs = [run for run in found if run["kind"] in CLASSIFIED]
     # the paper has no table of zero-shot runs
-    tables = write_tables(out, [run for run in found if run["kind"] != "zero_shot"])
+    tabled = [run for run in found if run["kind"] != "zero_shot"]
+    tables, more = write_tables(out, tabled), write_ssvae_tables(out, [*map(run_of, tabled)])
     page = write_summary(out, runs, passed=passed, tables=tables.name)
     if passed:
         print(f"passed over: {'; '.join(passed)}", file=sys.stderr)
-    return f"{len(runs)} runs: {page}; the paper's tables: {tables}"
+    also = f"; of the SSVAE paper: {more}" if more else ""
+    return f"{len(runs)} runs: {page}; the paper's tables: {tables}{also}"
 
 
 def word_tables(folders: Sequence[str], out: Path) -> str:

@@ -40,7 +40,7 @@ def read_files(
       text, label: names of the columns.
       language: code for the tokenizer.
       label_names: labels in the order of their numbers; without them, train's in sorted order.
-      dev_fraction, test_fraction: parts of train, where they are split off.
+      dev_fraction, test_fraction: parts of train, where they are split off; 0: they are not.
       seed: of the splitting.
 
     Raises:
@@ -52,7 +52,7 @@ def read_files(
     splits = {split: _numbered(*table, names) for split, table in tables.items()}
     warnings = []
     for split, fraction in (("test", test_fraction), ("dev", dev_fraction)):
-        if split not in splits:
+        if split not in splits and fraction:
             whole = len(splits["train"])
             splits["train"], splits[split] = _split_off(splits["train"], fraction, seed)
             warnings.append(

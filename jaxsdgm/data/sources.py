@@ -124,7 +124,9 @@ def _files(data: Any) -> Corpus:
     paths = {split: directory / name for split, name in names.items() if name}
     if "train" not in paths:
         raise UserError("config.data.train is empty; name the table of training documents")
+    kept_apart = {"dev_fraction": 0.0} if getattr(data, "pool", 0) else {}  # of a pool later
     return read_files(
+        **kept_apart,
         train=paths["train"],
         dev=paths.get("dev"),
         test=paths.get("test"),

@@ -20,11 +20,19 @@ SYSTEMS = {
     "tfidf_lr": "TF-IDF + LR",
     "features_lr": "features + LR",
     "nb_em": "naive Bayes + EM",
+    "ssvae-sup": "Supervised",
+    "ssvae": "SSVAE",
+    "ssvae-kl": "SSVAE-{KL}",
+    "ssvae-z": "SSVAE-{z}",
+    "ssvae-kl-z": "SSVAE-{KL,z}",
 }
+SSVAES = tuple(name for system, name in SYSTEMS.items() if system.startswith("ssvae"))
 GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
 BERTS = ("BERTW", "BERTSW")
-SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "TF-IDF + LR", "features + LR")
+SUPERVISED = (
+    *("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "TF-IDF + LR", "features + LR", "Supervised"),
+)
 PRETRAINED = ("NXVAE", "SNXVAE", *BERTS)
 OWN_ENCODERS = ("BiLSTM", *PRETRAINED, NOTHING)  # all others are checkpoints of transformers
 CLASSIFIED = ("classify", "zero_shot")  # kinds of results; a zero-shot run's language is a pair

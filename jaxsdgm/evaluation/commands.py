@@ -17,6 +17,11 @@ ARGUMENTS = {
     "AUX+GRU": "aux-gru",
     "TF-IDF + LR": "tfidf_lr",
     "naive Bayes + EM": "nb_em",
+    "Supervised": "ssvae-sup",
+    "SSVAE": "ssvae",
+    "SSVAE-{KL}": "ssvae-kl",
+    "SSVAE-{z}": "ssvae-z",
+    "SSVAE-{KL,z}": "ssvae-kl-z",
 }
 FINE_TUNED = {"SUP-h": "sup", "M1+M2+BOW": "m1m2,bow", "M1+M2+GRU": "m1m2,gru"}
 FROZEN = {
@@ -65,6 +70,7 @@ _MLDOC_BERT = "mldoc_bert.py:{pair},{language},{labels},{argument} --config.data
 _DEBIAN_BERT = (
     "debian_classify.py:{language},{labels},bert-{argument} --config.data.dir=DIR_OF_DEBIAN"
 )
+_TEXT_SET = "ssvae_%s.py:{argument},{share:g} --config.trials=5"
 _EUROPARL_BERT = "europarl_bert.py:{pair},%s --config.data.dir=DIR_OF_EUROPARL"
 _BERT = " --config.encoder.checkpoint=RUN_OF_%s_bert/%s-{pair}"
 #: by corpus and what the encoder starts from
@@ -80,6 +86,7 @@ COMMANDS = {
         ("debian", name): _DEBIAN_BERT + _BERT % ("debian", name.lower())
         for name in ("BERTW", "BERTSW")
     },
+    **{(name, "BiLSTM"): _TEXT_SET % name for name in ("agnews", "dbpedia", "imdb", "yelp")},
     ("mldoc", "NXVAE"): _MLDOC + _NXVAE,
     ("mldoc", "SNXVAE"): _MLDOC + _SNXVAE,
     ("mldoc", "BiLSTM"): _MLDOC,
@@ -127,6 +134,7 @@ def command_of(facts: Mapping[str, Any]) -> str:
         pair=facts.get("pair", ""),
         language=facts.get("language", ""),
         labels=0 if n == "all" else n,
+        share=1 if n == "all" else n / 4000,
         size=1000 if n == "all" else n,
         argument=argument,
         vectors=facts.get("vectors", ""),
@@ -136,6 +144,8 @@ def command_of(facts: Mapping[str, Any]) -> str:
     if facts.get("unlabelled"):
         rest = facts["unlabelled"] == "rest"
         command += f" --config.data.unlabelled={'rest' if rest else 'FILE_OF_TEXTS'}"
+    if facts.get("other"):
+        command += f" --config.data.out_of_domain.source={facts['other']}"
     for part in filter(None, facts.get("swept", "").split(", ")):
         name, value = part.split(" ")
         command += f" --config.sweep.{name}={value}"

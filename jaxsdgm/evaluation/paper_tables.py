@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
-from jaxsdgm.evaluation.cells import BERTS, LANGUAGES, OWN_ENCODERS, language_order
+from jaxsdgm.evaluation.cells import BERTS, LANGUAGES, OWN_ENCODERS, SSVAES, language_order
 from jaxsdgm.evaluation.formats import write_grids
 from jaxsdgm.evaluation.layouts import (
     HEADS,
@@ -159,6 +159,7 @@ def other_tables(corpus: str, runs: Sequence[Run]) -> list[Table]:
     languages = sorted(_found(runs, where, "language"), key=language_order)
     sizes = sorted(_found(runs, where, "n"), key=lambda n: float("inf") if n == "all" else n)
     systems, heads = _systems(runs, own), _systems(runs, transformer)
+    systems = [name for name in systems if name not in SSVAES]  # they have tables of their own
     generative = [name for name in systems if name in SDGM]
     with_aux = generative if any(name.startswith("AUX") for name in generative) else []
 

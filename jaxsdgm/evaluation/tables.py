@@ -104,6 +104,7 @@ def run_of(results: Mapping[str, Any]) -> Run:
         "checkpoint": checkpoint,
         "unlabelled": further,
         "swept": cell.swept,
+        "other": data.get("out_of_domain", {}).get("source", ""),
         "source": ", ".join(part for part in parts if part),
     }
     return Run(facts, results)

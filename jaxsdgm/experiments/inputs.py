@@ -31,6 +31,7 @@ from jaxsdgm.weights.huggingface import Checkpoint, load_weights, read_size
 
 #: tokens of a document that the selected targets are taken from, however few the encoder reads
 TARGET_LENGTH = 400
+OTHER = "out_of_domain"  # the split of another source's test documents
 FEATURES = "features.npz"  # of a workdir: the scaling of a frozen encoder's vectors
 
 
@@ -76,15 +77,17 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
     vectors = load_vectors(config, tokenizers[corpus.language])
     limit = token_limit(config, transformer)
     splits = read_splits(config, corpus, tokenizers[corpus.language], limit)
+    labelled = {split: corpus.splits[split] for split in splits}
+    if config.data.out_of_domain.source:
+        splits[OTHER] = read_other(config, corpus, tokenizers[corpus.language], limit)
     targets = add_targets(config, splits)
     if transformer and not targets:
         add_pieces(splits, tokenizers[corpus.language].special_ids)
-    splits = {split: cut(arrays, limit) for split, arrays in splits.items()}
+    splits = {split: x if split == OTHER else cut(x, limit) for split, x in splits.items()}
     scaling = None
     if not config.encoder.trainable:
         featurize = make_featurizer(config, checkpoint, pretrained, tokenizers)
         scaling = add_features(config, corpus, splits, featurize)
-    labelled = {split: corpus.splits[split] for split in splits}
     inputs = Inputs(
         replace(corpus, splits=labelled),
         subset,
@@ -145,6 +148,27 @@ def read_splits(
             splits["train"], corpus.splits["unlabelled"].texts, tokenizer, limit
         )
     return splits
+
+
+def read_other(
+    config: Config, corpus: Corpus, tokenizer: Tokenizer, limit: int
+) -> dict[str, np.ndarray]:
+    """The test documents of another source, whose labels stand for those of the same number."""
+    data, other = config.data.copy_and_resolve_references(), config.data.out_of_domain
+    if not config.encoder.trainable:
+        raise UserError(
+            "config.data.out_of_domain is for encoders that are trained; set its source to ''"
+        )
+    data.source, data.dir, data.unlabelled = other.source, other.dir, ""
+    theirs = load_corpus(data)
+    if len(theirs.label_names) != len(corpus.label_names):
+        raise UserError(
+            f"config.data.out_of_domain: {theirs.source} has {len(theirs.label_names)} labels, "
+            f"{corpus.source} {len(corpus.label_names)}"
+        )
+    test = theirs.splits["test"]
+    ids, lengths = tokenizer.encode(test.texts, other.max_length or limit)
+    return {"ids": ids, "lengths": lengths, "labels": np.asarray(test.labels)}
 
 
 def load_transformer(
