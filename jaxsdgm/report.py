@@ -3,9 +3,10 @@ python -m jaxsdgm.report --tables WORKDIR [--out=DIR]
 
 Compares all finished classification runs at or below the workdirs: DIR/summary.html (.md, .csv,
 .json), and with the pretraining runs there fills the paper's tables: DIR/paper_tables.html (.md),
-DIR/tables/*.csv and *.tex; SSVAEs those of theirs, DIR/ssvae_tables.html (.md). With --tables, the words of one finished run as the paper's Tables 3, 14
-and 15: DIR/word_tables.html (.md) and DIR/tables/. DIR is the first workdir unless given. Exit
-status: 0 done, 2 bad input, such as no run.
+DIR/tables/*.csv and *.tex; runs of SSVAEs fill those of their paper, DIR/ssvae_tables.html (.md).
+With --tables, the words of one finished run as the paper's Tables 3, 14 and 15:
+DIR/word_tables.html (.md) and DIR/tables/. DIR is the first workdir unless given. Exit status: 0
+done, 2 bad input, such as no run.
 """
 
 import json
