@@ -86,7 +86,7 @@ def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np
         one = inputs.redraw(base, config)
         model = systems.build(config, one, parallel)
         initialise = initialise or systems.make_initialise(model, one)
-        task = classify.make_task(config, model, one, parallel)
+        task = classify.make_task(config, model, [one], parallel)
         trial = classify.make_trial(config, model, one, parallel, Path(), initialise)
         predict = predict or outputs.make_predict(model, base.language, parallel, trials=True)
         for values in scores.values():

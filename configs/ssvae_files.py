@@ -3,8 +3,9 @@
     python -m jaxsdgm.main --config=configs/ssvae_files.py:ssvae-kl-z,0.1 --config.trials=5 \
         --config.data.train=train.tsv --config.data.test=test.tsv
 
-As ssvae_agnews.py, with a pool of --config.data.pool documents (a multiple of 5); the share is of
-four fifths of them, and the training documents beyond the pool lose their labels.
+As ssvae_agnews.py. The argument may end with the size of the pool (ssvae,0.1,2500; a multiple of 5,
+1000 if not given); the share is of four fifths of it, and the training documents beyond the pool
+lose their labels.
 """
 
 from ml_collections import ConfigDict

@@ -98,16 +98,27 @@ class WordTokenizer:
 
     @classmethod
     def train(
-        cls, token_lists: Iterable[Sequence[str]], *, language: str, normaliser: str, size: int
+        cls,
+        token_lists: Iterable[Sequence[str]],
+        *,
+        language: str,
+        normaliser: str,
+        size: int,
+        alphabetical: bool = False,
     ) -> "WordTokenizer":
-        """Keeps the `size` most frequent words; of equally frequent ones those seen first."""
+        """Keeps the `size` most frequent words; of equally frequent ones those seen first.
+
+        Or, `alphabetical`, those that come first in the alphabet.
+        """
         counter: Counter[str] = Counter()
         for tokens in token_lists:
             counter.update(tokens)
         del counter[""]
         if not counter:
             raise UserError(f"no words of {language!r} to make a vocabulary from: no training text")
-        return cls._of(counter.most_common(size), language=language, normaliser=normaliser)
+        by_count = lambda entry: (-entry[1], entry[0])
+        kept = sorted(counter.items(), key=by_count) if alphabetical else counter.most_common()
+        return cls._of(kept[:size], language=language, normaliser=normaliser)
 
     @classmethod
     def _of(

@@ -301,7 +301,11 @@ def load_tokenizers(
         tokens = map(blank.tokens, texts)
         return None, {
             language: WordTokenizer.train(
-                tokens, language=language, normaliser=data.normaliser, size=size
+                tokens,
+                language=language,
+                normaliser=data.normaliser,
+                size=size,
+                alphabetical=data.normaliser == "whitespace",  # the SSVAE paper's
             )
         }
     variables, about, folder = load_pretrained(config.pretrained)

@@ -6,7 +6,12 @@ from pathlib import Path
 import numpy as np
 import pytest
 
-from jaxsdgm.evaluation.latents import active_units, collapse_warnings
+from jaxsdgm.evaluation.latents import (
+    active_units,
+    collapse_warnings,
+    gaussian_kl,
+    mutual_information,
+)
 
 GOLDEN = Path(os.environ.get("JAXSDGM_GOLDEN", Path(__file__).parents[1] / "golden"))
 
@@ -62,3 +67,24 @@ def test_chance(accuracy, warned):
     warnings = collapse_warnings({}, {}, sizes={}, dev_accuracy=accuracy, majority_share=0.25)
     assert bool(warnings) == warned
     assert all("25.0%" in warning for warning in warnings)
+
+
+def test_gaussian_kl():
+    kl = gaussian_kl([[1.0, 0.0]], [[np.log(4.0), 0.0]])
+    assert kl[0] == pytest.approx(0.5 * (1 + 4 - 1 - np.log(4)))
+
+
+def test_mutual_information_of_a_linear_gaussian():
+    """x ~ N(0, 1), z | x ~ N(x, s^2): I(x; z) = log(1 + 1 / s^2) / 2."""
+    x = np.random.default_rng(1).normal(size=(2000, 1))
+    for s in (0.5, 2.0):
+        found = mutual_information(x, np.full_like(x, 2 * np.log(s)))
+        assert found == pytest.approx(0.5 * np.log(1 + 1 / s**2), abs=0.03)
+
+
+def test_mutual_information_has_bounds():
+    """Nothing where all posteriors are one; log n where none touches another."""
+    same = np.zeros((50, 3))
+    assert mutual_information(same, same) == pytest.approx(0, abs=1e-9)
+    apart = np.arange(50)[:, None] * 100.0
+    assert mutual_information(apart, np.zeros((50, 1))) == pytest.approx(np.log(50))

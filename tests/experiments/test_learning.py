@@ -78,7 +78,7 @@ def program(system, config, given):
     parallel = Parallel(devices=jax.local_devices()[:1])
     model = build(config, given, parallel)
     trial = classify.make_trial(config, model, given, parallel, None, make_initialise(model, given))
-    task = classify.make_task(config, model, given, parallel)
+    task = classify.make_task(config, model, [given], parallel)
     run, predict = compiled(system, task, trial, model, parallel)
     return run, lambda p, s, rows: predict(p, s, rows_of(rows, model)), trial, task.read()
 

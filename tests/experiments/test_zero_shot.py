@@ -213,7 +213,7 @@ def target_accuracy(given, config, labels):
     parallel = Parallel(devices=jax.local_devices()[:1])
     model = build(config, given, parallel)
     trial = classify.make_trial(config, model, given, parallel, None, make_initialise(model, given))
-    task = classify.make_task(config, model, given, parallel)
+    task = classify.make_task(config, model, [given], parallel)
     data, plan = parallel.replicate(task.read()), stack_plans([trial.plan(0, STEPS)])
     state = stack([trial.make()])
     if not PROGRAMS:

@@ -33,4 +33,4 @@ def task(parallel, config, workdir=None):
     initialise = make_initialise(model, inputs())
     own = redraw(inputs(), config)
     trial = classify.make_trial(config, model, own, parallel, workdir, initialise)
-    return classify.make_task(config, model, inputs(), parallel), trial
+    return classify.make_task(config, model, [inputs()], parallel), trial

@@ -1,0 +1,246 @@
+"""Seconds a step of SSVAE, its simplifications and the supervised classifier, beside torch's.
+
+    python benchmarks/ssvae_speed.py [--systems=ssvae,ssvae-kl,ssvae-z,ssvae-kl-z,ssvae-sup]
+        [--labelled=32] [--unlabelled=32] [--length=63] [--mean-length=38] [--vocabulary=10003]
+        [--decoder-hidden=200] ... [--steps=2] [--rounds=1] [--trials=5] [--no-peer] [--out=FILE]
+
+Sizes are the paper's for AG News (its Table 3). Only the update is timed, evaluations are not. With
+the same weights and noise and without dropout ours and the peer (benchmarks/peers/ssvae.py) must
+find the same loss first. Every system runs in processes of its own, by turns, and the best round
+counts. --trials adds one program that trains so many trials of each generative system side by side.
+"""
+
+import argparse
+import json
+import sys
+from functools import partial
+from pathlib import Path
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+import numpy as np
+
+sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
+
+from benchmarks import steps
+from benchmarks.processes import by_turns
+from jaxsdgm.data.batches import SemiSupervisedPlan
+from jaxsdgm.experiments.setup import make_objective
+from jaxsdgm.experiments.ssvae import PARTS
+from jaxsdgm.layers.encoders import TextEncoder
+from jaxsdgm.models.ssvae import HYPERPARAMETERS, SSVAE
+from jaxsdgm.training.parallel import Parallel
+from jaxsdgm.training.state import adam, create_state
+from jaxsdgm.training.step import make_run, make_step
+from jaxsdgm.training.trials import stack, stack_plans
+
+SIZES = {
+    **{"labelled": 32, "unlabelled": 32, "length": 63, "mean_length": 38, "vocabulary": 10_003},
+    **{"classes": 4, "embedding": 300, "hidden": 100, "latent": 32, "label_embedding": 32},
+    **{"decoder_hidden": 200},
+}
+TOGETHER = "together"  # the program of all generative systems
+GENERATIVE = tuple(name for name in PARTS if name != "ssvae-sup")
+TOLERANCE = 1e-4
+B2 = 0.99
+
+
+def build(args: argparse.Namespace, system: str, dropout: float) -> SSVAE:
+    sizes = {"en": args.vocabulary}
+    encoder = TextEncoder(sizes, args.embedding, args.hidden, 1, dropout, backend="packed")
+    fields = {name: getattr(args, name) for name in ("latent", "label_embedding", "decoder_hidden")}
+    fields |= {"decoder_dropout": dropout, **PARTS[system]}
+    return SSVAE(encoder, args.classes, args.vocabulary, **fields)
+
+
+def documents(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    """Lengths as in the paper's Table 1, a normal distribution of deviation 10; Zipf's words."""
+    rng, n = np.random.default_rng(0), args.labelled + args.unlabelled
+    lengths = np.clip(rng.normal(args.mean_length, 10, n).round(), 3, args.length).astype(np.int32)
+    ids = np.exp(rng.uniform(np.log(2), np.log(args.vocabulary), (n, args.length)))
+    ids = np.minimum(ids, args.vocabulary - 1) * (np.arange(args.length) < lengths[:, None])
+    labels = rng.integers(0, args.classes, n)
+    return {"ids": ids.astype(np.int32), "lengths": lengths, "labels": labels.astype(np.int32)}
+
+
+def draws(args: argparse.Namespace) -> dict[str, np.ndarray]:
+    rng, n = np.random.default_rng(1), args.labelled + args.unlabelled
+    gumbel = rng.gumbel(size=(args.unlabelled, args.classes))
+    return {"y": gumbel.astype(np.float32), "z": rng.normal(size=(n, args.latent)).astype("f")}
+
+
+HYPER = {**dict.fromkeys(HYPERPARAMETERS, 1.0), "learning_rate": 4e-3}
+
+
+def variables(args: argparse.Namespace, system: str) -> Any:
+    model, some = build(args, system, 0.0), documents(args)
+    rows = {name: some[name][:2] for name in ("ids", "lengths")}
+    init = partial(model.init, method="initialise", languages=("en",))
+    return jax.jit(lambda: init(jax.random.key(0), rows))()
+
+
+# -- ours ----------------------------------------------------------------------------------------
+
+
+def our_loss(args: argparse.Namespace, system: str) -> float:
+    rows, n, recorded = documents(args), args.labelled, draws(args)
+    number = lambda x, first: {
+        "row": first + np.arange(len(x["ids"])),
+        "mask": np.ones(len(x["ids"])),
+    }
+    known = {name: x[:n] for name, x in rows.items()}
+    other = {name: x[n:] for name, x in rows.items() if name != "labels"}
+    batch = {"labelled": known | number(known, 0), "unlabelled": other | number(other, n)}
+    noise = lambda name, row, shape, draw=None: jnp.asarray(recorded[name])
+    found: Any = build(args, system, 0.0).apply(
+        variables(args, system),
+        batch,
+        language="en",
+        hyper=HYPER,
+        noise=noise,
+        train=True,
+        method="objective",
+    )
+    return float(sum(terms["loss"].mean() for terms in found.values()))
+
+
+def parts(args: argparse.Namespace, system: str, trials: int) -> tuple[Any, Any, Any]:
+    """`run(state, data, plan)`, states and plans `[T, ...]` of a system."""
+    parallel = Parallel()
+    optimizer = adam(b2=B2)
+    model = build(args, system, 0.5).clone(axis_name=parallel.axis_name)
+    run = make_run(make_step(make_objective(model), optimizer, axis_name=parallel.axis_name))
+    first = variables(args, system)
+    make = lambda seed: create_state(first, optimizer, seed=seed, hyper=HYPER)
+    n, labels = args.labelled, documents(args)["labels"]
+    rest = np.arange(n, n + args.unlabelled if system in GENERATIVE else n)
+    sizes = {"batch_size": n, "unlabelled_size": args.unlabelled}
+    plan = lambda seed: SemiSupervisedPlan(np.arange(n), labels[:n], rest, **sizes, seed=seed)
+    plans = stack_plans([{"en": plan(seed)(0, args.steps)} for seed in range(trials)])
+    return run, stack([make(seed) for seed in range(trials)]), plans
+
+
+def our_step(args: argparse.Namespace) -> dict[str, Any]:
+    """Seconds of one system, or of all generative ones with their trials in one program."""
+    parallel, data = Parallel(), {"en": dict.fromkeys(("labelled", "unlabelled"), documents(args))}
+    together = args.system == TOGETHER
+    systems, trials = (GENERATIVE, args.trials) if together else ([args.system.split()[1]], 1)
+    runs, states, plans = zip(*(parts(args, s, trials) for s in systems), strict=True)
+
+    def run(state: Any, data: Any, plan: Any) -> Any:
+        return zip(*(r(s, data, p) for r, s, p in zip(runs, state, plan, strict=True)), strict=True)
+
+    state, plan = parallel.place(states, trials), parallel.lay_out(list(plans))
+    data = parallel.replicate(data)
+    compiled = parallel.compile(lambda *x: tuple(run(*x)), state, data, plan)
+
+    def train() -> None:
+        nonlocal state
+        state, _ = compiled(state, data, plan)
+        jax.block_until_ready(state)
+
+    return steps.timed(train, args.steps) | {"peak_gib": steps.peak_gib()}
+
+
+# -- torch's -------------------------------------------------------------------------------------
+
+
+def make_peer(args: argparse.Namespace, system: str, dropout: float) -> tuple[Any, Any]:
+    import torch
+
+    from benchmarks.peers.ssvae import SSVAEPeer
+
+    torch.set_num_threads(steps.cores())
+    left_out = {"latent": args.latent, "divergence": True, "generative": True} | PARTS[system]
+    sizes = argparse.Namespace(**vars(args), dropout=dropout, temperature=1.0, kl_weight=1.0)
+    peer = SSVAEPeer(sizes, **{name: bool(x) for name, x in left_out.items()})
+    peer.load(jax.device_get(variables(args, system))["params"])
+    batch = {name: torch.from_numpy(x).long() for name, x in documents(args).items()}
+    return peer, batch
+
+
+def check(args: argparse.Namespace, system: str) -> dict[str, float]:
+    """The losses of both, which must agree."""
+    import torch
+
+    peer, batch = make_peer(args, system, 0.0)
+    noise = {name: torch.from_numpy(x) for name, x in draws(args).items()}
+    theirs = float(peer.module.loss(batch, noise, args.labelled))
+    ours = our_loss(args, system)
+    if abs(theirs / ours - 1) > TOLERANCE:
+        raise SystemExit(f"{system}: the peer's loss is {theirs}, ours {ours}")
+    return {"ours": ours, "theirs": theirs}
+
+
+def peer_step(args: argparse.Namespace) -> dict[str, Any]:
+    peer, batch = make_peer(args, args.system.split()[1], 0.5)
+    run = lambda: [peer.step(batch, args.labelled) for _ in range(args.steps)]
+    return steps.timed(run, args.steps) | {"peak_gib": steps.peak_gib()}
+
+
+def measure(args: argparse.Namespace) -> dict[str, Any]:
+    kind = args.system.partition(" ")[0]
+    if kind == "check":
+        return check(args, args.system.split()[1])
+    return peer_step(args) if kind == "torch" else our_step(args)
+
+
+def main() -> None:
+    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0], allow_abbrev=False)
+    parser.add_argument("--systems", default=",".join(PARTS))
+    for name, value in SIZES.items():
+        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
+    parser.add_argument("--steps", type=int, default=2, help="of a plan, which is what is timed")
+    parser.add_argument("--rounds", type=int, default=1)
+    parser.add_argument("--trials", type=int, default=0)
+    parser.add_argument("--no-peer", action="store_true")
+    parser.add_argument("--out")
+    parser.add_argument("--system", help="measure one alone, print JSON")
+    args = parser.parse_args()
+    if args.system:
+        print(json.dumps(measure(args)))
+        return
+    names = args.systems.split(",")
+    if not args.no_peer:
+        by_turns(__file__, sys.argv[1:], [f"check {name}" for name in names], rounds=1)
+    kinds = ("ours",) if args.no_peer else ("ours", "torch")
+    wanted = [f"{kind} {name}" for name in names for kind in kinds]
+    wanted += [TOGETHER] if args.trials else []
+    found = by_turns(__file__, sys.argv[1:], wanted, rounds=args.rounds)
+    rows = report(names, found, args)
+    steps.write(args.out, rows)
+
+
+def report(
+    names: list[str], found: dict[str, dict[str, float]], args: argparse.Namespace
+) -> list[dict[str, Any]]:
+    """Prints the table and gives its rows."""
+    print("\nsystem        seconds  of SSVAE's   torch's  ratio  by CPU time")
+    rows, first = [], found.get("ours ssvae", found[f"ours {names[0]}"])
+    for name in names:
+        ours, theirs = found[f"ours {name}"], found.get(f"torch {name}")
+        row = {"system": name, **ours, "of_ssvae": ours["seconds"] / first["seconds"]}
+        line = f"{name:12s} {ours['seconds']:8.3f} {row['of_ssvae']:11.2f}"
+        if theirs:
+            row |= {f"torch_{k}": x for k, x in theirs.items()}
+            row["ratio"] = theirs["seconds"] / ours["seconds"]
+            row["cpu_ratio"] = theirs["cpu_seconds"] / ours["cpu_seconds"]
+            line += f" {theirs['seconds']:9.3f} {row['ratio']:6.2f} {row['cpu_ratio']:12.2f}"
+        print(line)
+        rows.append(row)
+    if TOGETHER in found:
+        one = found[TOGETHER]
+        alone = args.trials * sum(
+            found[f"ours {name}"]["seconds"] for name in GENERATIVE if f"ours {name}" in found
+        )
+        print(
+            f"{args.trials} trials of each of {len(GENERATIVE)} in one program: "
+            f"{one['seconds']:.3f} s a step of all; one after the other {alone:.3f} s"
+        )
+        rows.append({"system": TOGETHER, "trials": args.trials, **one, "one_by_one": alone})
+    return rows
+
+
+if __name__ == "__main__":
+    main()
