@@ -29,7 +29,7 @@ import numpy as np
 
 import jaxsdgm
 from jaxsdgm.data.batches import ROW_OFFSETS, PretrainingPlan, SemiSupervisedPlan
-from jaxsdgm.experiments.setup import DTYPES, make_objective
+from jaxsdgm.experiments.setup import DTYPES, make_objective, remat
 from jaxsdgm.layers.bert import BertSize
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder, TransformerEncoder
 from jaxsdgm.layers.recurrent import BACKENDS
@@ -202,7 +202,7 @@ def build(args: argparse.Namespace, *, backend: str = "scan", chunk: int = 0, **
     shared |= {"n_classes": args.classes, "classifier_hidden": args.classifier_hidden}
     shared |= {"decoder_sizes": vocab, "unlabelled_chunk": chunk}
     if args.task == "mbert":
-        transformer = TransformerEncoder(bert_size(args), remat=bool(args.remat), **types)
+        transformer = TransformerEncoder(bert_size(args), remat=remat(bool(args.remat)), **types)
         return M1M2(transformer, tied=True, **shared)
     if args.task == "features":
         head = {"hidden": 128, "batch_norm": False}

@@ -202,7 +202,7 @@ def classification() -> ConfigDict:
     config.encoder.prefix = ""
     # Lower the case of every text first (the paper did, for cased mBERT).
     config.encoder.lower = False
-    # Compute a transformer's layers again in the backward pass, to save memory.
+    # Compute a transformer's layers again in the backward pass, to save an accelerator's memory.
     config.encoder.remat = False
     # False: every document is encoded once, and the rest is trained on these features.
     config.encoder.trainable = True

@@ -31,7 +31,7 @@ RENAMED = (
     (r"\.gru\.bias_hidden$", ".gru.bias_hh_l0"),
     (r"\.(kernel|scale|table)$", ".weight"),
 )
-LSTM = re.compile(r"(.*\blstm)\.layer_(\d+)\.(kernel|bias)_(in|hidden)")
+LSTM = re.compile(r"(.*lstm)\.layer_(\d+)\.(kernel|bias)_(in|hidden)")
 
 
 def load(module: nn.Module, params: Mapping[str, Any], batch_stats: Mapping[str, Any]) -> None:

@@ -134,7 +134,7 @@ def build(config: Config, size: BertSize, parallel: Parallel) -> MaskedLM:
         size,
         masked_share=config.model.masked_share,
         max_masked=config.model.max_masked,
-        remat=config.model.remat,
+        remat=setup.remat(config.model.remat),
         axis_name=parallel.axis_name,
         dtype=setup.compute_dtype(config),
     )

@@ -71,6 +71,14 @@ def recurrence(config: Config, parallel: Parallel, *, trials: int) -> str:
     return wanted
 
 
+def remat(wanted: bool) -> bool:
+    """Whether layers are computed again in the backward pass, where that is asked for.
+
+    Not on a CPU: its compiler keeps what they computed all the same, and the step takes longer.
+    """
+    return wanted and jax.default_backend() != "cpu"
+
+
 def vocab_sizes(tokenizers: Mapping[str, Tokenizer]) -> dict[str, int]:
     """Sizes of the languages' vocabularies, or of the one that all of them share."""
     shared = has_subwords(tokenizers)

@@ -133,7 +133,8 @@ def build_encoder(
         return FrozenFeatures()
     dtype = setup.compute_dtype(config)
     if transformer:
-        fields = {"pooling": config.encoder.pooling, "remat": config.encoder.remat}
+        remat = setup.remat(config.encoder.remat)
+        fields = {"pooling": config.encoder.pooling, "remat": remat}
         return TransformerEncoder(transformer, **fields, dtype=dtype)
     return TextEncoder(sizes, **setup.encoder_config(config, backend), dtype=dtype)
 

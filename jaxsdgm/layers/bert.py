@@ -116,8 +116,8 @@ class BertEncoder(nn.Module):
 
     `remat` computes the inside of each layer again in the backward pass: the memory of one layer's
     activations instead of all, for a third more work (on accelerators: XLA's compiler for the CPU
-    undoes it). Dropout belongs to the rows of the batch (see RowDropout), hence a run does not
-    depend on the number of devices.
+    undoes it, see `setup.remat`). Dropout belongs to the rows of the batch (see RowDropout), hence
+    a run does not depend on the number of devices.
     """
 
     size: BertSize
