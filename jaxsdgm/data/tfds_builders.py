@@ -16,6 +16,7 @@ from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import tensorflow_datasets as tfds
 
 from jaxsdgm.data.documents import Corpus
@@ -32,7 +33,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
     LABELS: tuple[str, ...]
     ABOUT: str
 
-    def corpus(self, manual: Path) -> Corpus:
+    def corpus(self, manual: Path, language: str) -> Corpus:
         """What is in the manual folder."""
         raise NotImplementedError
 
@@ -40,7 +41,7 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         features = {
             "text": tfds.features.Text(),
             "label": tfds.features.ClassLabel(names=self.LABELS),
-            "line": tfds.features.Scalar("int64"),
+            "line": tfds.features.Scalar(np.int64),
         }
         return self.dataset_info_from_configs(
             description=self.ABOUT,
@@ -49,7 +50,8 @@ class _Builder(tfds.core.GeneratorBasedBuilder, skip_registration=True):
         )
 
     def _split_generators(self, dl_manager: Any) -> dict[str, Any]:
-        splits = self.corpus(Path(dl_manager.manual_dir)).splits
+        config: Any = self.builder_config
+        splits = self.corpus(Path(dl_manager.manual_dir), config.name).splits
         return {split: self._generate_examples(documents) for split, documents in splits.items()}
 
     def _generate_examples(self, documents: Any) -> Iterator[tuple[int, dict[str, Any]]]:
@@ -70,8 +72,8 @@ class Mldoc(_Builder):
         f"manual_dir has english.train.1000, english.dev, english.test and so on: {_SOURCE}"
     )
 
-    def corpus(self, manual: Path) -> Corpus:
-        return read_mldoc(manual, self.builder_config.name)
+    def corpus(self, manual: Path, language: str) -> Corpus:
+        return read_mldoc(manual, language)
 
 
 class DebianDescriptions(_Builder):
@@ -86,6 +88,5 @@ class DebianDescriptions(_Builder):
         "manual_dir is what `python -m jaxsdgm.data.debian --out DIR` makes"
     )
 
-    def corpus(self, manual: Path) -> Corpus:
-        language = self.builder_config.name
+    def corpus(self, manual: Path, language: str) -> Corpus:
         return read_split_files(manual / "cls", language, self.LABELS, rest=True)

@@ -154,7 +154,8 @@ def differ(first: Sequence[float], second: Sequence[float]) -> bool:
     """Whether Welch's two-sided t-test tells the means apart at LEVEL; not with a single run."""
     if min(len(first), len(second)) < 2 or np.ptp(first) + np.ptp(second) == 0:
         return False
-    return bool(ttest_ind(first, second, equal_var=False).pvalue < LEVEL)
+    found: Any = ttest_ind(first, second, equal_var=False)
+    return bool(found.pvalue < LEVEL)
 
 
 def relative_time(runs: Sequence[Run]) -> Measure:
