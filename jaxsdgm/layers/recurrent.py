@@ -111,9 +111,8 @@ class LSTM(nn.Module):
         }
         init = uniform_fan(self.hidden)
         params = [self.param(name, init, shape, self.param_dtype) for name, shape in shapes.items()]
-        x, kernel_in, kernel_hidden, bias_in, bias_hidden = promote_dtype(
-            x, *params, dtype=self.dtype
-        )
+        inputs: Any = promote_dtype(x, *params, dtype=self.dtype)
+        x, kernel_in, kernel_hidden, bias_in, bias_hidden = inputs
         packs = PACKS if self.backend == "packed" else 1
         parameters = kernel_in, kernel_hidden, bias_in + bias_hidden
         states, _ = lstm_scan(x.swapaxes(0, 1), *parameters, lengths, jnp.array(False), packs)
