@@ -1,4 +1,4 @@
-"""Document classification from a few labels: M1+M2 and its supervised twins (spec §5, §6, §8)."""
+"""Document classification from a few labels: M1+M2, AUX, SSVAEs, supervised twins (spec §5-§8)."""
 
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import asdict
@@ -169,12 +169,12 @@ def label_weight(rule: str, beta: float, n_labelled: int, n_unlabelled: int) -> 
 
 def make_hyper(config: Config, plan: SemiSupervisedPlan | TwoLanguagePlan) -> dict[str, float]:
     """The numbers in a run's loss and optimiser; Nu is of all unlabelled documents of its steps."""
+    if config.model.system in ssvae.PARTS:
+        return ssvae.make_hyper(config)
     groups, rule = plan.groups, config.model.alpha_rule
     others = sum(n for group, n in groups.items() if group.endswith("unlabelled"))
     hyper = {name: config.model[name] for name in HYPERPARAMETERS if name != "alpha"}
     hyper["learning_rate"] = config.learning_rate
-    if config.model.system in ssvae.PARTS:
-        return ssvae.make_hyper(config)
     if isinstance(plan, SemiSupervisedPlan):
         return {**hyper, "alpha": label_weight(rule, config.model.beta, groups["labelled"], others)}
     n, m = groups["source_labelled"], groups.get("target_labelled", 0)

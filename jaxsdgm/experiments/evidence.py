@@ -90,8 +90,9 @@ def summarise(
     latents = latents_of(outputs["dev"])
     if "proportions" in best.batch_stats:
         latents["label_proportions"] = best.batch_stats["proportions"].tolist()
-    points = next(outputs["test"][name] for name in ("z1", "z", "h") if name in outputs["test"])
-    points, labels = points[:TSNE_POINTS], inputs.splits["test"]["labels"][:TSNE_POINTS]
+    latents["shown"] = next(name for name in ("z1", "z", "h") if name in outputs["test"])
+    points = outputs["test"][latents["shown"]][:TSNE_POINTS]
+    labels = inputs.splits["test"]["labels"][:TSNE_POINTS]
     results = {
         "kind": "classify",
         **setup.provenance(config),

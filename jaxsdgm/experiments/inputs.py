@@ -14,6 +14,7 @@ from jaxsdgm.data.pools import pick, rotation_dev, rotation_subset
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
 from jaxsdgm.data.targets import PAD, TargetWords, choose_targets
+from jaxsdgm.data.text_sets import FILES as TEXT_SETS
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments.features import (
@@ -160,6 +161,8 @@ def read_other(
             "config.data.out_of_domain is for encoders that are trained; set its source to ''"
         )
     data.source, data.dir, data.unlabelled = other.source, other.dir, ""
+    if other.source not in TEXT_SETS:
+        data.pool = 0  # only test documents are wanted
     theirs = load_corpus(data)
     if len(theirs.label_names) != len(corpus.label_names):
         raise UserError(
