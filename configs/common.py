@@ -279,7 +279,8 @@ def classification() -> ConfigDict:
     config.model.head_hidden = 0
     config.model.batch_norm = True
     config.model.classifier_dropout = 0.0
-    # Weight of the cross-entropy: beta (Nl + Nu) / Nl (scaled) or beta (plain).
+    # Weight of the cross-entropy: beta (Nl + Nu) / Nl (scaled), beta (plain), or beta up to 32
+    # labels and three times that with more (grown).
     config.model.alpha_rule = "scaled"
     config.model.beta = 0.2
     config.model.kl_weight = 1.0

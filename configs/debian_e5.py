@@ -43,9 +43,8 @@ def frozen(language: str, n_labels: int, system: str) -> ConfigDict:
     config.model.conditioning = "concat"
     config.model.classifier_hidden = 128
     config.model.feature_dropout = 0.2
-    config.model.alpha_rule = "plain"
-    # the fewer labels, the more the text has to say (benchmarks/frozen_study.md)
-    config.model.beta = 100.0 if 0 < n_labels <= 32 else 300.0
+    config.model.alpha_rule = "grown"  # see benchmarks/frozen_study.md
+    config.model.beta = 100.0
     config.model.labelled_weight = 0.1
     config.model.feature_weight = 1.0
     if system == "bow":
