@@ -44,10 +44,9 @@ def make_summarise(
 ) -> Callable[[Config, Inputs, Fit], tuple[dict[str, Any], dict[str, bytes | None]]]:
     """`summarise` for the runs of one model, compiled once."""
     predict = make_predict(model, language, parallel)
-    explains = isinstance(model, SemiSupervised | SSVAE)
-    if isinstance(model, SSVAE) and not model.generative:
-        explains = False
-    bound = make_elbo(model, language, parallel) if explains else None
+    bound = None
+    if isinstance(model, SemiSupervised) or (isinstance(model, SSVAE) and model.generative):
+        bound = make_elbo(model, language, parallel)
     return partial(summarise, model.clone(axis_name=None), predict, bound)
 
 

@@ -103,20 +103,20 @@ class LSTM(nn.Module):
     @nn.compact
     def __call__(self, x: Array, lengths: Array) -> Array:
         """`x [b, t, d]`, `lengths [b]` >= 1 -> states of all steps `[b, t, h]`, 0 at padding."""
-        shapes = {
-            "kernel_in": (x.shape[-1], 4 * self.hidden),
-            "kernel_hidden": (self.hidden, 4 * self.hidden),
-            "bias_in": (4 * self.hidden,),
-            "bias_hidden": (4 * self.hidden,),
-        }
-        init = uniform_fan(self.hidden)
-        params = [self.param(name, init, shape, self.param_dtype) for name, shape in shapes.items()]
-        inputs: Any = promote_dtype(x, *params, dtype=self.dtype)
-        x, kernel_in, kernel_hidden, bias_in, bias_hidden = inputs
+        kernel_in = self._param("kernel_in", (x.shape[-1], 4 * self.hidden))
+        kernel_hidden = self._param("kernel_hidden", (self.hidden, 4 * self.hidden))
+        bias = self._param("bias_in", (4 * self.hidden,))
+        bias = bias + self._param("bias_hidden", (4 * self.hidden,))
+        x, kernel_in, kernel_hidden, bias = promote_dtype(
+            x, kernel_in, kernel_hidden, bias, dtype=self.dtype
+        )
         packs = PACKS if self.backend == "packed" else 1
-        parameters = kernel_in, kernel_hidden, bias_in + bias_hidden
-        states, _ = lstm_scan(x.swapaxes(0, 1), *parameters, lengths, jnp.array(False), packs)
+        parameters = kernel_in, kernel_hidden, bias, lengths, jnp.array(False)
+        states, _ = lstm_scan(x.swapaxes(0, 1), *parameters, packs)
         return states.swapaxes(0, 1)
+
+    def _param(self, name: str, shape: tuple[int, ...]) -> Array:
+        return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)
 
 
 def longest_first(lengths: Array) -> tuple[Array, Array]:
