@@ -112,8 +112,8 @@ class LSTM(nn.Module):
         )
         packs = PACKS if self.backend == "packed" else 1
         parameters = kernel_in, kernel_hidden, bias, lengths, jnp.array(False)
-        states, _ = lstm_scan(x.swapaxes(0, 1), *parameters, packs)
-        return states.swapaxes(0, 1)
+        found: Any = lstm_scan(x.swapaxes(0, 1), *parameters, packs)
+        return found[0].swapaxes(0, 1)
 
     def _param(self, name: str, shape: tuple[int, ...]) -> Array:
         return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)
