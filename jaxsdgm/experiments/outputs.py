@@ -74,8 +74,10 @@ def make_evaluate(
     first, names = inputs[0], inputs[0].corpus.label_names
     own = any(one.splits["dev"] is not first.splits["dev"] for one in inputs)
     predict = make_predict(model, first.language, parallel, trials=True, own_rows=own)
-    dev = [rows_of(one.splits["dev"], model) for one in inputs]
-    rows = lambda trials: [dev[i] for i in trials] if own else dev[0]
+    dev_of = lambda trial: (inputs[trial] if own else first).splits["dev"]
+
+    def rows(trials: Sequence[int]) -> Any:
+        return [rows_of(dev_of(i), model) for i in trials] if own else rows_of(dev_of(0), model)
 
     def metrics(output: Mapping[str, np.ndarray], labels: np.ndarray) -> dict[str, float]:
         if not np.isfinite(output["log_q"]).all():
@@ -87,7 +89,7 @@ def make_evaluate(
     def evaluate(params: Any, batch_stats: Any, trials: Sequence[int]) -> list[dict[str, float]]:
         found = predict(params, batch_stats, rows(trials))
         return [
-            metrics({name: x[slot] for name, x in found.items()}, inputs[i].splits["dev"]["labels"])
+            metrics({name: x[slot] for name, x in found.items()}, dev_of(i)["labels"])
             for slot, i in enumerate(trials)
         ]
 

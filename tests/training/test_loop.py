@@ -243,7 +243,7 @@ def test_the_data_are_read_while_scan_and_evaluation_are_compiled(tmp_path):
         return toy_task.read()
 
     toy_task, trial = toy()
-    compile_evaluation = lambda params, stats: together.wait()
+    compile_evaluation = lambda *_: together.wait()
     task = dataclasses.replace(toy_task, read=read, compile_evaluation=compile_evaluation)
     assert run(tmp_path, (task, trial)).stopped == "end"
 
