@@ -166,7 +166,7 @@ def check(args: argparse.Namespace, system: str) -> dict[str, float]:
 
     peer, batch = make_peer(args, system, 0.0)
     noise = {name: torch.from_numpy(x) for name, x in draws(args).items()}
-    theirs = float(peer.module.loss(batch, noise, args.labelled))
+    theirs = float(peer.module.loss(batch, noise, args.labelled).detach())
     ours = our_loss(args, system)
     if abs(theirs / ours - 1) > TOLERANCE:
         raise SystemExit(f"{system}: the peer's loss is {theirs}, ours {ours}")
