@@ -1,10 +1,8 @@
 """The likelihood of words under a softmax over a large vocabulary, a tile of logits at a time.
 
 Neither pass makes the logits `[n, v]`: the backward pass makes each tile again from the normaliser.
-Where a row is a single word, as in language models, and its logits are few, they are kept instead.
 """
 
-import math
 from collections.abc import Callable
 from functools import partial
 from typing import Any
@@ -18,8 +16,6 @@ from jaxsdgm.distributions import at_least_float32
 PAD = 0
 #: logits that exist at a time
 ROWS, WORDS = 512, 4096
-#: bytes of logits of single words that are kept for the backward pass
-KEPT = 2**28
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -42,40 +38,34 @@ def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) 
     order, back, tiles = _order(ids)
     rows = _in_tiles(z[order]), _in_tiles(ids[order])
     wide = at_least_float32(bias).dtype
-    shape = (*rows[0].shape[:2], len(table))
-    keeps = ids.shape[-1] == 1 and math.prod(shape) * wide.itemsize <= KEPT
 
-    def one_tile(r: Array, found: tuple[Array, ...]) -> tuple[Array, ...]:
+    def one_tile(r: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
         z, ids = rows[0][r], rows[1][r]
 
         def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-            highest, total, picked, kept = sums
-            first, words, part = _tile(table, j)
-            scores = _scores(z, words, part, bias, first, silent_pad)
-            if keeps:
-                kept = jax.lax.dynamic_update_slice(kept, scores[None], (r, 0, first))
-            logits = _once(scores, words, j)
+            highest, total, picked = sums
+            logits, words, _ = _logits(z, table, bias, j, silent_pad)
             higher = jnp.maximum(highest, logits.max(-1))
             total = total * jnp.exp(highest - higher) + jnp.exp(logits - higher[:, None]).sum(-1)
             index, here = _places(ids, words, j)
             values = jnp.take_along_axis(logits, index, axis=1)
-            return higher, total, picked + jnp.where(here, values, 0).sum(-1), kept
+            return higher, total, picked + jnp.where(here, values, 0).sum(-1)
 
         zero = jnp.zeros(len(z), wide)
-        start = jnp.full(len(z), -jnp.inf, wide), zero, zero, found[2]
-        highest, total, picked, kept = _loop(_word_tiles(table), some_words, start)
+        start = jnp.full(len(z), -jnp.inf, wide), zero, zero
+        highest, total, picked = _loop(_word_tiles(table), some_words, start)
         normaliser = highest + jnp.log(total)
         nll = (ids != PAD).sum(-1) * normaliser - picked
-        return found[0].at[r].set(nll), found[1].at[r].set(normaliser), kept
+        return found[0].at[r].set(nll), found[1].at[r].set(normaliser)
 
-    zero, kept = jnp.zeros(shape[:2], wide), jnp.zeros(shape if keeps else (0,), wide)
-    nll, normaliser, kept = _loop(tiles, one_tile, (zero, zero, kept))
-    residuals = z, table, bias, ids, normaliser, kept
+    zero = jnp.zeros(rows[0].shape[:2], wide)
+    nll, normaliser = _loop(tiles, one_tile, (zero, zero))
+    residuals = z, table, bias, ids, normaliser
     return nll.reshape(-1)[: len(z)][back], residuals
 
 
 def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
-    z, table, bias, ids, normaliser, kept = residuals
+    z, table, bias, ids, normaliser = residuals
     order, back, tiles = _order(ids)
     rows = [_in_tiles(x[order]) for x in (z, ids, gradient.astype(normaliser.dtype))]
     wide = normaliser.dtype
@@ -87,13 +77,7 @@ def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
 
         def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             d_z, d_table, d_bias = sums
-            first, words, part = _tile(table, j)
-            if kept.size:
-                size = (1, len(z), len(words))
-                scores = jax.lax.dynamic_slice(kept, (r, 0, first), size)[0]
-            else:
-                scores = _scores(z, words, part, bias, first, silent_pad)
-            logits = _once(scores, words, j)
+            logits, words, part = _logits(z, table, bias, j, silent_pad)
             d = jnp.exp(logits - normaliser[r][:, None]) * scale[:, None]
             index, here = _places(ids, words, j)
             # words of other tiles are put beyond the end, where they are dropped
@@ -136,30 +120,23 @@ def _word_tiles(table: Array) -> int:
     return -(-len(table) // WORDS)
 
 
-def _tile(table: Array, j: Array) -> tuple[Array, Array, Array]:
-    """The first word of tile j, its words `[w]` and their vectors `[w, e]`.
+def _logits(
+    z: Array, table: Array, bias: Array, j: Array, silent_pad: bool
+) -> tuple[Array, Array, Array]:
+    """Logits `[n, w]` of tile j, its words `[w]` and their vectors `[w, e]`.
 
-    The last tile ends with the vocabulary: it shares words with the one before.
+    The last tile ends with the vocabulary: what it shares with the one before is -inf there.
     """
     count = min(len(table), WORDS)
     first = jnp.minimum(j * WORDS, len(table) - count)
-    return first, first + jnp.arange(count), jax.lax.dynamic_slice_in_dim(table, first, count)
-
-
-def _scores(
-    z: Array, words: Array, part: Array, bias: Array, first: Array, silent_pad: bool
-) -> Array:
-    """The logits `[n, w]` of a tile."""
+    words = first + jnp.arange(count)
+    part = jax.lax.dynamic_slice_in_dim(table, first, count)
     wide = at_least_float32(bias).dtype
     scores = jnp.matmul(z, part.T, preferred_element_type=wide)
     if silent_pad:
         scores = jnp.where(words == PAD, 0, scores)
-    return scores + jax.lax.dynamic_slice_in_dim(bias, first, len(words))
-
-
-def _once(scores: Array, words: Array, j: Array) -> Array:
-    """-inf for the words that tile j shares with the one before."""
-    return jnp.where(words >= j * WORDS, scores, -jnp.inf)
+    scores += jax.lax.dynamic_slice_in_dim(bias, first, count)
+    return jnp.where(words >= j * WORDS, scores, -jnp.inf), words, part
 
 
 def _places(ids: Array, words: Array, j: Array) -> tuple[Array, Array]:

@@ -39,11 +39,10 @@ def plain_nll(z, table, bias, ids, silent_pad):
 @pytest.mark.parametrize("silent_pad", [True, False])
 @pytest.mark.parametrize("tile", [(512, 4096), (512, 23), (512, 7), (3, 7), (4, 23)])
 @pytest.mark.parametrize("batched", [False, True])
-@pytest.mark.parametrize("words", [6, 1])  # of one word the logits are kept
-def test_values_and_gradients(x64, monkeypatch, tile, silent_pad, batched, words):
+def test_values_and_gradients(x64, monkeypatch, tile, silent_pad, batched):
     monkeypatch.setattr(softmax, "ROWS", tile[0])
     monkeypatch.setattr(softmax, "WORDS", tile[1])
-    *arguments, ids = problem(11, words)
+    *arguments, ids = problem(11, 6)
 
     def total(nll, z, table, bias):
         values = nll(z, table, bias, ids, silent_pad)
@@ -72,19 +71,6 @@ def test_bfloat16_sums_in_float32():
     nll = softmax_nll(*low, jnp.asarray(bias, jnp.float32), ids, True)
     assert nll.dtype == jnp.float32
     np.testing.assert_allclose(nll, exact, rtol=0.02, atol=0.05)
-
-
-def test_many_logits_are_not_kept():
-    """Of single words, where they would take more than KEPT."""
-    sizes = {}
-    for n in (1_500, 8_000):
-        shapes = [((n, E), float), ((40_000, E), float), ((40_000,), float), ((n, 1), int)]
-        arguments = [jax.ShapeDtypeStruct(shape, kind) for shape, kind in shapes]
-        total = lambda z, table, bias, ids: softmax_nll(z, table, bias, ids, True).sum()
-        compiled = jax.jit(jax.grad(total, argnums=(0, 1, 2))).lower(*arguments).compile()
-        sizes[n] = compiled.memory_analysis().temp_size_in_bytes
-    assert sizes[1_500] > 1_500 * 40_000 * 4 > sizes[8_000]
-    assert sizes[8_000] < 100 * 2**20
 
 
 @pytest.mark.parametrize("v", [40_000, 250_000])
