@@ -280,7 +280,7 @@ def classification() -> ConfigDict:
     config.model.batch_norm = True
     config.model.classifier_dropout = 0.0
     # Weight of the cross-entropy: beta (Nl + Nu) / Nl (scaled), beta (plain), or beta up to 32
-    # labels and three times that with more (grown).
+    # labels and three times that with more (stepwise).
     config.model.alpha_rule = "scaled"
     config.model.beta = 0.2
     config.model.kl_weight = 1.0

@@ -43,7 +43,7 @@ def frozen(language: str, n_labels: int, system: str) -> ConfigDict:
     config.model.conditioning = "concat"
     config.model.classifier_hidden = 128
     config.model.feature_dropout = 0.2
-    config.model.alpha_rule = "grown"  # see benchmarks/frozen_study.md
+    config.model.alpha_rule = "stepwise"  # see benchmarks/frozen_study.md
     config.model.beta = 100.0
     config.model.labelled_weight = 0.1
     config.model.feature_weight = 1.0

@@ -93,7 +93,7 @@ def draw_together(n: int, others: int, *, pool: int, unlabelled: int) -> tuple[l
       others: documents that the unlabelled texts are drawn from (of AG News the same ones).
     """
     rng = np.random.RandomState(SEED)
-    labelled = rng.choice(n, min(pool, n), replace=False).tolist()
+    labelled = rng.choice(n, pool, replace=False).tolist()
     rest = rng.choice(others, min(unlabelled, others), replace=False).tolist()
     rng.shuffle(labelled)
     rng.shuffle(rest)

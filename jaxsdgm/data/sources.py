@@ -140,7 +140,7 @@ def _files(data: Any) -> Corpus:
 
 
 def _text_set(data: Any) -> Corpus:
-    pool, others = _get(data, "pool", 5000), _get(data, "pool_unlabelled", 10_000)
+    pool, others = getattr(data, "pool", 0), getattr(data, "pool_unlabelled", 0)
     directory = _get(data, "dir", "")
     if directory and not Path(directory).is_dir():
         raise UserError(f"{directory}: no such directory (config.data.dir)")

@@ -44,26 +44,29 @@ def read_text_set(name: str, directory: str, *, pool: int, unlabelled: int) -> C
     Args:
       name: agnews, dbpedia, imdb or yelp.
       directory: the folder of its files; "" for TFDS.
-      pool: labelled documents to draw, of which a fifth is for development.
-      unlabelled: texts to draw; they may be among those of the pool, as in the paper.
+      pool: labelled documents to draw, of which a fifth is for development; 0: all stay as they
+        are, and there is no development split.
+      unlabelled: texts to draw, 0: all; they may be among those of the pool, as in the paper.
 
     Raises:
       UserError: a file is missing or a row is bad; names file and line.
     """
     splits = FILES[name](Path(directory)) if directory else read_tfds(name)
     train, test = splits["train"], splits["test"]
+    corpus = Corpus("en", LABELS[name], splits, f"{name}, {directory or 'TFDS'}")
+    if not pool:
+        return corpus
     if pool > len(train):
         raise UserError(
             f"{directory or name}: config.data.pool is {pool}, but there are only {len(train)} "
             "training documents"
         )
     others = splits.get("unlabelled", train)
-    draw = {"pool": pool, "unlabelled": unlabelled}
+    draw = {"pool": pool, "unlabelled": unlabelled or len(others)}
     if name in TOGETHER:
         known, rest = draw_together(len(train), len(others), **draw)
     else:
         known, rest = draw_by_file(len(train), len(test), **draw)
-    corpus = Corpus("en", LABELS[name], {"test": test}, f"{name}, {directory or 'TFDS'}")
     return with_pool(corpus, pick(train, np.array(known)), [others.texts[i] for i in rest])
 
 

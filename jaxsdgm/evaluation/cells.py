@@ -30,9 +30,7 @@ SSVAES = tuple(name for system, name in SYSTEMS.items() if system.startswith("ss
 GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
 BERTS = ("BERTW", "BERTSW")
-SUPERVISED = (
-    *("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "TF-IDF + LR", "features + LR", "Supervised"),
-)
+SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "Supervised", "TF-IDF + LR", "features + LR")
 PRETRAINED = ("NXVAE", "SNXVAE", *BERTS)
 OWN_ENCODERS = ("BiLSTM", *PRETRAINED, NOTHING)  # all others are checkpoints of transformers
 CLASSIFIED = ("classify", "zero_shot")  # kinds of results; a zero-shot run's language is a pair

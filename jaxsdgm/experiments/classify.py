@@ -158,17 +158,17 @@ def fit_group(
 # -- training ----------------------------------------------------------------------------------
 
 
-#: labels up to which the text has more to say than they have
-FEW = 32
+#: of the rule "stepwise": up to so many labels alpha is beta, with more so many times that
+FEW, TIMES = 32, 3.0
 
 
 def label_weight(rule: str, beta: float, n_labelled: int, n_unlabelled: int) -> float:
-    """alpha = beta (Nl + Nu) / Nl (spec §6.4), beta itself, or thrice that with more than FEW."""
+    """alpha = beta (Nl + Nu) / Nl (spec §6.4), beta itself, or in two steps (FEW, TIMES)."""
     if rule == "scaled":
         return beta * (n_labelled + n_unlabelled) / n_labelled
-    if rule in ("plain", "grown"):
-        return 3 * beta if rule == "grown" and n_labelled > FEW else beta
-    raise UserError(f"config.model.alpha_rule is {rule!r}; use one of scaled, plain, grown")
+    if rule in ("plain", "stepwise"):
+        return TIMES * beta if rule == "stepwise" and n_labelled > FEW else beta
+    raise UserError(f"config.model.alpha_rule is {rule!r}; use one of scaled, plain, stepwise")
 
 
 def make_hyper(config: Config, plan: SemiSupervisedPlan | TwoLanguagePlan) -> dict[str, float]:

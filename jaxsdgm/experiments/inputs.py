@@ -14,7 +14,6 @@ from jaxsdgm.data.pools import pick, rotation_dev, rotation_subset
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
 from jaxsdgm.data.targets import PAD, TargetWords, choose_targets
-from jaxsdgm.data.text_sets import FILES as TEXT_SETS
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments.features import (
@@ -68,6 +67,11 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
     """Reads and checks everything before anything is compiled; `corpus` is given or read."""
     check_vectors(config)
     corpus = corpus or load_corpus(config.data)
+    if "dev" not in corpus.splits:
+        raise UserError(
+            f"{corpus.source}: no development documents; set config.data.pool, and "
+            "config.data.subset=rotation"
+        )
     subset = draw_subset(config, corpus)
     checkpoint, transformer = the_checkpoint(config), None
     if checkpoint and config.encoder.trainable:
@@ -160,9 +164,7 @@ def read_other(
         raise UserError(
             "config.data.out_of_domain is for encoders that are trained; set its source to ''"
         )
-    data.source, data.dir, data.unlabelled = other.source, other.dir, ""
-    if other.source not in TEXT_SETS:
-        data.pool = 0  # only test documents are wanted
+    data.source, data.dir, data.unlabelled, data.pool = other.source, other.dir, "", 0
     theirs = load_corpus(data)
     if len(theirs.label_names) != len(corpus.label_names):
         raise UserError(

@@ -44,6 +44,11 @@ def build(
             "config.model.system is an SSVAE, which reads the BiLSTM's last states and has one "
             "language; set config.model.pooling=last and config.target.language=''"
         )
+    if config.encoder.checkpoint or not config.encoder.trainable:
+        raise UserError(
+            "config.model.system is an SSVAE, which trains a BiLSTM; set "
+            "config.encoder.checkpoint='' and config.encoder.trainable=True"
+        )
     dtype = setup.compute_dtype(config)
     fields = {
         "latent": model.latent,

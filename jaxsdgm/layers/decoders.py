@@ -136,7 +136,7 @@ class LSTMDecoder(nn.Module):
         init, shape = uniform_fan(self.hidden), (self.hidden, self.vocab_size)
         kernel = self.param("kernel", init, shape, self.param_dtype)
         bias = self.param("bias", init, shape[1:], self.param_dtype)
-        order, _ = longest_first(lengths) if self.backend == "packed" else (jnp.arange(b), None)
+        order = longest_first(lengths)[0] if self.backend == "packed" else jnp.arange(b)
         first = jnp.broadcast_to(start.astype(words.dtype), (b, 1, e))
         previous = jnp.concatenate([first, words[:, :-1]], 1)
         repeated = jnp.broadcast_to(latents[:, None], (*previous.shape[:2], latents.shape[-1]))

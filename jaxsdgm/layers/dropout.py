@@ -15,8 +15,8 @@ class RowDropout(nn.Module):
     """Inverted element-wise dropout; the mask of a row depends on the key and the row's number.
 
     Hence one device or many, padding, and the order of the rows do not change a training run.
-    Half a random word decides an element, so that the rate is met to 2^-17: the words are
-    a fifth of a transformer's forward pass on a CPU if an element takes a whole one.
+    Half a random word decides an element, so that the rate is met to 2^-17: on a CPU the words are
+    most of what dropout costs.
     """
 
     rate: float

@@ -133,7 +133,7 @@ class SSVAE(nn.Module):
         mode = {"language": language, "train": train}
         if not self.generative:
             rows = batch["labelled"]
-            loss = _cross_entropy(self.log_q_y(rows, **mode), rows["labels"])
+            loss = dist.cross_entropy(self.log_q_y(rows, **mode), rows["labels"])
             return {"labelled": {"cross_entropy": loss, "loss": loss}}
         parts = [batch[group] for group in ("labelled", "unlabelled") if group in batch]
         n = len(batch["labelled"]["row"]) if "labelled" in batch else 0
@@ -148,7 +148,7 @@ class SSVAE(nn.Module):
         groups: Groups = {}
         if n:
             found = {name: values[:n] for name, values in terms.items()}
-            found["cross_entropy"] = _cross_entropy(log_q[:n], labels)
+            found["cross_entropy"] = dist.cross_entropy(log_q[:n], labels)
             bound = hyper["generation_weight"] * _bound(found, hyper)
             groups["labelled"] = {**found, "loss": 0.5 * (found["cross_entropy"] + bound)}
         if "unlabelled" in batch:
@@ -226,10 +226,6 @@ class SSVAE(nn.Module):
             q = self.q_z(rows, **mode)
             found |= {"z": q.mean, "z_log_var": q.log_var}
         return found
-
-
-def _cross_entropy(log_q: Array, labels: Array) -> Array:
-    return -jnp.take_along_axis(log_q, labels[:, None], axis=-1)[:, 0]
 
 
 def _bound(terms: Mapping[str, Array], hyper: Mapping[str, Array]) -> Array:

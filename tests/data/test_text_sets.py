@@ -3,11 +3,13 @@
 import numpy as np
 import pytest
 
+from configs import ssvae_agnews
 from jaxsdgm.data import text_sets
 from jaxsdgm.data.documents import Documents
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.text_sets import read_text_set
 from jaxsdgm.errors import UserError
+from jaxsdgm.experiments.inputs import load_inputs
 
 
 def csv_rows(folder, classes, n, *, quote='"'):
@@ -32,6 +34,16 @@ def test_agnews(tmp_path):
     train = corpus.splits["train"]
     number = [int(text.split()[1]) for text in train.texts]
     np.testing.assert_array_equal(train.labels, np.array(number) % 4)
+
+
+def test_without_a_pool_everything_stays(tmp_path):
+    csv_rows(tmp_path, 4, 40)
+    corpus = read_text_set("agnews", str(tmp_path), pool=0, unlabelled=0)
+    assert {split: len(x) for split, x in corpus.splits.items()} == {"train": 40, "test": 40}
+    config = ssvae_agnews.get_config("ssvae,1")
+    config.data.dir, config.data.pool = str(tmp_path), 0
+    with pytest.raises(UserError, match="no development documents; set config.data.pool"):
+        load_inputs(config)
 
 
 def test_dbpedia_has_fourteen_classes_and_no_titles(tmp_path):

@@ -13,6 +13,7 @@ PREPARE = """
 import sys
 import tensorflow_datasets as tfds
 import jaxsdgm.data.tfds_builders
+from jaxsdgm.data.text_sets import tfds_documents
 
 name, manual, out = sys.argv[1:]
 builder = tfds.builder(name, data_dir=out, file_format="array_record")
@@ -22,6 +23,9 @@ for split in sorted(builder.info.splits):
     rows = builder.as_data_source(split=split)
     first = next(x for x in rows if x["line"] == 0)
     print("split", split, len(rows), first["label"], first["text"].decode())
+    documents = tfds_documents(name, split, ("text",), data_dir=out)
+    assert documents.texts == tuple(x["text"].decode() for x in rows)
+    assert documents.labels.tolist() == [x["label"] for x in rows]
 assert "tensorflow" not in sys.modules
 """
 

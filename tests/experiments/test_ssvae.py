@@ -121,6 +121,7 @@ def test_configs(name, system):
     [
         ({"model.ssvae.labels": "soft"}, "labels is 'soft'; use one of relaxed"),
         ({"model.pooling": "mean"}, "reads the BiLSTM's last states"),
+        ({"encoder.trainable": False}, "which trains a BiLSTM|nothing to keep fixed"),
         ({"data.n_labels": 33}, "33 labels asked for, but only 32 of the pool"),
         ({"data.pool": 41}, "divides 41 training documents by 5"),
         ({"data.vocabulary": "test"}, "config.data.vocabulary is 'test'"),
