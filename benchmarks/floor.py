@@ -18,7 +18,7 @@ import numpy as np
 
 from benchmarks.steps import DISCRIMINATOR, GRU, corpus, vocabularies
 from jaxsdgm.experiments.setup import DTYPES, parameter_count
-from jaxsdgm.layers.lstm import CHUNKS
+from jaxsdgm.layers.chunks import CHUNKS
 
 REPEATS = 5
 ROWS = 16_384  # of the largest product

@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 def _shared() -> ConfigDict:
     config = ConfigDict()
     config.name = ""
-    # Which job: pretrain, masked_lm or classify.
+    # Which job: pretrain, masked_lm, classify or tag.
     config.experiment = ""
     config.seed = 0
     # Workdir (or checkpoints folder, or one step in it) of the stage before; "" for random values.
@@ -311,6 +311,77 @@ def generative(config: ConfigDict, argument: str) -> None:
     """M1+M2 with the decoder that the argument names, or AUX (aux-bow, aux-gru); in place."""
     config.model.system = "aux" if argument.startswith("aux-") else "m1m2"
     config.model.decoder = argument.removeprefix("aux-")
+
+
+def tagging() -> ConfigDict:
+    """VSL or its baseline (paper 3), with the sizes and weights of its code."""
+    config = _shared()
+    config.experiment = "tag"
+    config.learning_rate = 1e-3
+    # Gradients of a larger norm are scaled down to it.
+    config.clip = 10.0
+    # Runs of other seeds, side by side, each with a draw and an initialisation of its own.
+    config.trials = 1
+    # Values to try, as a grid, each with all trials.
+    config.sweep = ConfigDict({"learning_rate": (), "kl_weight": (), "labelled_weight": ()})
+    config.sweep.unlabelled_weight, config.sweep.unlabelled_share = (), ()
+    # Workdir of a finished sweep whose best values, by the mean on dev, are taken; "": none.
+    config.tuned = ""
+    # Workdir of a run on the same data whose priors are the first ones; "": N(0, I).
+    config.priors = ""
+    # Word vectors (.vec, .txt or .gz) that the embeddings start from; "": random.
+    config.vectors = ""
+    # embeddings: the vectors stay as they are.
+    config.frozen = ""
+
+    # ud, twitter or conll2003 (of data.dir, or but for twitter through TFDS if that is empty); or
+    # files, of which .conllu is CoNLL-U, and all else a token a line, its tag in the last column.
+    config.data.source = "ud"
+    config.data.language = "en"
+    config.data.train, config.data.dev, config.data.test = "", "", ""
+    # Tags are spans (IOB1, IOB2 or BIOES), scored by F1 of entities.
+    config.data.entities = False
+    config.data.digits_to_zero = False
+    # Shares of the training sentences that keep their tags, and that are there without.
+    config.data.labelled_share, config.data.unlabelled_share = 1.0, 0.0
+    config.data.subset_seed = 0
+    # Further sentences, one a line, their tokens parted by white space, and how many (0: all).
+    config.data.unlabelled, config.data.unlabelled_count = "", 0
+    # Most frequent words and characters kept; words of "train" or of dev and test too
+    # ("transductive", as the paper's code); with vectors, those that these have.
+    del config.data.languages, config.data.normaliser, config.data.vocab_size
+    config.data.vocab_size, config.data.characters = 1_000_000, 300
+    config.data.vocabulary = "train"
+    # Characters read of a word; tokens of a training sentence (0: all).
+    config.data.max_characters, config.data.max_length = 30, 0
+    # Sentences of each kind in a step.
+    config.data.batch_size = config.data.unlabelled_size = 10
+
+    for name in ("layers", "dropout", "pooling"):
+        del config.model[name]
+    # bigru, vsl-g, vsl-gg-flat or vsl-gg-hier, which reads the tag off y or z.
+    config.model.system = "vsl-gg-hier"
+    config.model.classify = "y"
+    # False: latents are the posterior means, and there is no divergence.
+    config.model.variational = True
+    config.model.embedding, config.model.hidden = 100, 100
+    config.model.character_embedding, config.model.character_hidden = 50, 100
+    config.model.latent, config.model.tag_latent = 50, 25
+    config.model.decoder_hidden, config.model.decoder_layers = 100, 2
+    # The decoder's output table is that of the embeddings.
+    config.model.tied = True
+    # Share of the words seen once that the encoder reads as unknown.
+    config.model.unknown_rate = 0.0
+    # The weight of the divergences is kl_weight min(exp(kl_rate step) - 1, 1).
+    config.model.kl_rate, config.model.kl_weight = 1e-4, 1.0
+    # Weights of the bounds of labelled and of unlabelled sentences (the paper's alpha).
+    config.model.labelled_weight, config.model.unlabelled_weight = 1.0, 0.1
+    # Visits of a sentence between two replacements of its priors.
+    config.model.update_every_labelled, config.model.update_every_unlabelled = 1, 1
+
+    config.training.max_steps = 30_000
+    config.training.eval_every = 1_000
+    return config
 
 
 EMBEDDINGS = ("rand", "vectors")

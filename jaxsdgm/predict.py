@@ -1,9 +1,14 @@
 """python -m jaxsdgm.predict --workdir=DIR [--input=docs.txt|.tsv|.jsonl|-] [--output=FILE|-]
+python -m jaxsdgm.predict --workdir=DIR [--input=words.txt|.conllu|-] [--output=FILE|-]
 
 Labels new documents with a finished (or running) classification run, as a stream: one line in, one
 line out. Plain text is one document a line; .tsv and .jsonl have a column "text" (--text). The
 output is TSV with the label and the probability of every class, or JSON lines where --output ends
-in .jsonl. Exit status: 0 done, 2 bad input.
+in .jsonl.
+
+With a tagging run words get tags: a line is a sentence whose words are parted by white space, or
+the input is CoNLL-U. The output is CoNLL-U where its name says so, else a word and its tag a line.
+Exit status: 0 done, 2 bad input.
 """
 
 import itertools
@@ -20,7 +25,9 @@ from absl import app, flags
 
 from jaxsdgm.data.documents import read_lines
 from jaxsdgm.data.files import read_rows
+from jaxsdgm.data.tagged import read_conllu
 from jaxsdgm.errors import UserError
+from jaxsdgm.experiments.tagger import Words, load_tagger
 from jaxsdgm.experiments.trained import load_trained
 from jaxsdgm.training.progress import quiet_orbax
 
@@ -98,18 +105,67 @@ def write(stream: TextIO, found: Iterable[Prediction], names: list[str], *, json
         stream.write(line(prediction, jsonl=jsonl))
 
 
+# -- tags ----------------------------------------------------------------------------------------
+
+
+def sentences(path: str) -> Iterator[list[str]]:
+    """Words of the sentences of a CoNLL-U file, or of lines."""
+    if path.endswith((".conllu", ".conllu.gz", ".conllu.xz")):
+        yield from map(list, read_conllu(path).words)
+    else:
+        yield from (text.split() for text in read(path, ""))
+
+
+def tagged(
+    found: Iterable[list[str]], tag: Callable[[Words], list[list[str]]], *, conllu: bool
+) -> Iterator[str]:
+    """The lines of every sentence, an empty one last."""
+    found = iter(found)
+    while batch := list(itertools.islice(found, BATCH)):
+        for words, tags in zip(batch, tag(batch), strict=True):
+            pairs = zip(words, tags, strict=True)
+            rest = "\t_" * 6
+            lines = [
+                f"{i}\t{word}\t_\t{name}{rest}" if conllu else f"{word}\t{name}"
+                for i, (word, name) in enumerate(pairs, 1)
+            ]
+            yield "\n".join(lines) + "\n\n"
+
+
+def is_tagger(workdir: Path) -> bool:
+    """Whether a workdir is that of a tagging run."""
+    try:
+        config = json.loads((workdir / "config.json").read_text(encoding="utf-8"))
+        return config["experiment"] == "tag"
+    except (OSError, ValueError, KeyError, TypeError):
+        return False  # what it is, or lacks, is told by what reads it next
+
+
+def tag_words(workdir: Path, source: str, target: str) -> Callable[[TextIO], None]:
+    """What writes the tags of an input's words."""
+    tag, conllu = load_tagger(workdir), target.endswith(".conllu")
+    return lambda stream: stream.writelines(tagged(sentences(source), tag, conllu=conllu))
+
+
+def label_documents(workdir: Path, source: str, target: str) -> Callable[[TextIO], None]:
+    """What writes the labels of an input's documents."""
+    predict, names = load_trained(workdir)
+    found = predictions(read(source, _TEXT.value), predict, names)
+    return lambda stream: write(stream, found, names, jsonl=target.endswith(".jsonl"))
+
+
 def main(arguments: list[str]) -> Any:
     if len(arguments) > 1:
         raise app.UsageError(f"unexpected argument {arguments[1]!r}; options start with --")
     quiet_orbax()
     try:
-        predict, names = load_trained(Path(_WORKDIR.value))
-        found = predictions(read(_INPUT.value, _TEXT.value), predict, names)
+        work = tag_words if is_tagger(Path(_WORKDIR.value)) else label_documents
+        write_to = work(Path(_WORKDIR.value), _INPUT.value, _OUTPUT.value)
         with ExitStack() as stack:
             stream = sys.stdout
             if _OUTPUT.value != "-":
                 stream = stack.enter_context(open(_OUTPUT.value, "w", encoding="utf-8"))
-            write(stream, found, names, jsonl=_OUTPUT.value.endswith(".jsonl"))
+            write_to(stream)
     except (UserError, OSError) as error:
         print(f"error: {error}", file=sys.stderr)
         sys.exit(2)

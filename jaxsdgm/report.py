@@ -33,8 +33,8 @@ def compare(folders: Sequence[str], out: Path) -> str:
     """Writes the comparison and the paper's tables; returns what to say."""
     found, passed = read_runs(folders, pretraining=True)
     runs = [run for run in found if run["kind"] in CLASSIFIED]
-    # the paper has no table of zero-shot runs
-    tabled = [run for run in found if run["kind"] != "zero_shot"]
+    # the paper has no table of zero-shot runs, and that of VSL is another
+    tabled = [run for run in found if run["kind"] not in ("zero_shot", "tag")]
     tables, more = write_tables(out, tabled), write_ssvae_tables(out, [*map(run_of, tabled)])
     page = write_summary(out, runs, passed=passed, tables=tables.name)
     if passed:

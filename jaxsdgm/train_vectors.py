@@ -34,7 +34,7 @@ def train(path: Path, *, size: int, buckets: int, epochs: int, threads: int) -> 
         from gensim.models import FastText  # pyright: ignore[reportMissingImports]
     except ImportError as error:
         raise UserError("train_vectors needs gensim: pip install 'jaxsdgm[vectors]'") from error
-    sizes = {"vector_size": size, "bucket": buckets, "workers": threads}
+    sizes: dict[str, Any] = {"vector_size": size, "bucket": buckets, "workers": threads}
     model = FastText(sg=1, alpha=0.05, sample=1e-4, **sizes)  # as fastText's skipgram
     model.build_vocab(Sentences(path))
     if not len(model.wv):

@@ -187,21 +187,30 @@ def tfds_documents(
     Raises:
       UserError: the data set is not there and cannot be prepared.
     """
-    import tensorflow_datasets as tfds  # seconds, and only needed here
-
-    try:
-        builder: Any = tfds.builder(dataset, data_dir=data_dir, file_format="array_record")
-        builder.download_and_prepare()
-        rows = builder.as_data_source(split=split)
-    except Exception as error:  # of any library that TFDS calls
-        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
-        raise UserError(
-            f"TFDS cannot prepare {dataset!r} ({reason}); get the files of its release and name "
-            "their folder in config.data.dir"
-        ) from None
+    rows, _ = tfds_rows(dataset, split, data_dir=data_dir)
     texts, labels = [], []
     for row in rows:
         parts = [row[field].decode("utf-8") for field in fields]
         texts.append(" ".join(" ".join(parts).split()))
         labels.append(int(row["label"]))
     return Documents(tuple(texts), np.array(labels, np.int32))
+
+
+def tfds_rows(dataset: str, split: str, *, data_dir: str | None = None) -> tuple[Any, Any]:
+    """The examples of a split of a TFDS data set, in its order, and its features.
+
+    Raises:
+      UserError: the data set is not there and cannot be prepared.
+    """
+    import tensorflow_datasets as tfds  # seconds, and only needed here
+
+    try:
+        builder: Any = tfds.builder(dataset, data_dir=data_dir, file_format="array_record")
+        builder.download_and_prepare()
+        return builder.as_data_source(split=split), builder.info.features
+    except Exception as error:  # of any library that TFDS calls
+        reason = str(error).strip().splitlines()[0] if str(error).strip() else repr(error)
+        raise UserError(
+            f"TFDS cannot prepare {dataset!r} ({reason}); get the files of its release and name "
+            "their folder in config.data.dir"
+        ) from None

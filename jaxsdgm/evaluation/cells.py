@@ -26,6 +26,12 @@ SYSTEMS = {
     "ssvae-z": "SSVAE-{z}",
     "ssvae-kl-z": "SSVAE-{KL,z}",
 }
+TAGGERS = {
+    "bigru": "BiGRU",
+    "vsl-g": "VSL-G",
+    "vsl-gg-flat": "VSL-GG-Flat",
+    "vsl-gg-hier": "VSL-GG-Hier",
+}
 SSVAES = tuple(name for system, name in SYSTEMS.items() if system.startswith("ssvae"))
 GENERATIVE = {"m1m2": "M1+M2", "aux": "AUX"}
 DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
@@ -33,7 +39,8 @@ BERTS = ("BERTW", "BERTSW")
 SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "Supervised", "TF-IDF + LR", "features + LR")
 PRETRAINED = ("NXVAE", "SNXVAE", *BERTS)
 OWN_ENCODERS = ("BiLSTM", *PRETRAINED, NOTHING)  # all others are checkpoints of transformers
-CLASSIFIED = ("classify", "zero_shot")  # kinds of results; a zero-shot run's language is a pair
+#: kinds of results with accuracies; a zero-shot run's language is a pair
+CLASSIFIED = ("classify", "zero_shot", "tag")
 _OWN_BERT = re.compile("(bertw|bertsw)-([a-z]+-[a-z]+)")
 FOREIGN = "not results of this library"
 #: fields of a config that may differ between the runs of one cell
@@ -51,7 +58,7 @@ class Cell:
     language: str
     system: str
     encoder: str
-    n: int  # labelled documents
+    n: int  # labelled documents, or sentences
     full: bool  # n is the whole training file
     unlabelled: str
     swept: str = ""  # the values of a sweep that the run was part of
@@ -139,6 +146,12 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
     corpus = data["source"]
     if corpus == "files":
         corpus = f"files {Path(data['train']).name}"
+    swept = ", ".join(f"{k} {v[0]:g}" for k, v in config.get("sweep", {}).items() if v)
+    if results["kind"] == "tag":
+        vectors = (results.get("vectors") or {"name": "random vectors"})["name"]
+        unlabelled = str(subset["unlabelled"]) if subset["unlabelled"] else NOTHING
+        whole = subset["n"], subset["rule"] == "all"
+        return Cell(corpus, results["language"], system, vectors, *whole, unlabelled, swept)
     further = data.get("unlabelled") or "train"
     return Cell(
         corpus=corpus,
@@ -148,7 +161,7 @@ def cell_of(results: Mapping[str, Any]) -> Cell:
         n=subset["n"],
         full=subset["rule"] == "all",
         unlabelled=NOTHING if system in SUPERVISED else Path(further).name,
-        swept=", ".join(f"{k} {v[0]:g}" for k, v in config.get("sweep", {}).items() if v),
+        swept=swept,
     )
 
 
@@ -156,6 +169,9 @@ def system_name(results: Mapping[str, Any]) -> str:
     """As the paper calls it."""
     name: str = results["system"]
     config = results["config"]
+    if name in TAGGERS:
+        kind = " (tag of z)" if config["model"]["classify"] == "z" else ""
+        return TAGGERS[name] + (kind if config["model"]["variational"] else ", no VR")
     if name in GENERATIVE:
         return GENERATIVE[name] + DECODERS[config["model"]["decoder"]]
     bert = own_bert(results)

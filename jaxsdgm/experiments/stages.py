@@ -9,7 +9,7 @@ from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.cells import CLASSIFIED
 from jaxsdgm.evaluation.report import comparison_rows, write_comparison
-from jaxsdgm.experiments import classify, masked_lm, pretrain, setup
+from jaxsdgm.experiments import classify, masked_lm, pretrain, setup, tag
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.progress import log
 
@@ -17,6 +17,7 @@ EXPERIMENTS = {
     "pretrain": pretrain.run,
     "masked_lm": masked_lm.run,
     "classify": classify.run,
+    "tag": tag.run,
 }
 STAGE = "stage:"
 
@@ -24,8 +25,8 @@ STAGE = "stage:"
 def run(config: Config, workdir: Path) -> dict[str, Any]:
     """Runs `config[name]` for every name in `config.order`, each in `workdir/name`.
 
-    A stage's `pretrained` or `tuned` = "stage:NAME" is the workdir of an earlier one. Finished
-    stages are not run again.
+    A stage's `pretrained`, `tuned` or `priors` = "stage:NAME" is the workdir of an earlier one.
+    Finished stages are not run again.
     """
     setup.start_workdir(config, workdir)
     corpus = provide_corpus(config, workdir)
@@ -51,7 +52,7 @@ def prepare(stage: Config, corpus: dict[str, Any], workdir: Path) -> Config:
     stage = stage.copy_and_resolve_references()
     with stage.unlocked():
         stage.data.source, stage.data.dir = corpus["source"], corpus["dir"]
-        for field in ("pretrained", "tuned"):
+        for field in ("pretrained", "tuned", "priors"):
             if stage.get(field, "").startswith(STAGE):
                 stage[field] = str(workdir / stage[field].removeprefix(STAGE))
     return stage

@@ -18,6 +18,8 @@ SWEPT = {
     "feature_weight": "model.feature_weight",
     "labelled_weight": "model.labelled_weight",
     "generation_weight": "model.generation_weight",
+    "unlabelled_weight": "model.unlabelled_weight",
+    "unlabelled_share": "data.unlabelled_share",
     "learning_rate": "learning_rate",
 }
 
@@ -61,9 +63,9 @@ def trials_of(config: Config) -> dict[str, Config]:
 
 
 def compare_points(
-    configs: Mapping[str, Config], found: Sequence[dict[str, Any]]
+    configs: Mapping[str, Config], found: Sequence[dict[str, Any]], *, score: str = "accuracy"
 ) -> dict[str, Any]:
-    """Accuracies of the trials of every point of a sweep; the best mean on dev is chosen.
+    """Scores of the trials of every point of a sweep; the best mean on dev is chosen.
 
     A point with a trial that could not go on is not.
     """
@@ -75,10 +77,10 @@ def compare_points(
     for point in points.values():
         runs = point.pop("runs")
         for split in ("dev", "test") if runs else ():
-            point[split] = setup.spread([result["metrics"][split]["accuracy"] for result in runs])
+            point[split] = setup.spread([result["metrics"][split][score] for result in runs])
     whole = [point for point in points.values() if not point["failed"]]
     if not whole:
         raise UserError("every point of the sweep has a trial that could not go on (see above)")
     best = max(whole, key=lambda point: point["dev"]["mean"])
-    accuracy = {split: best[split] for split in ("dev", "test")}
-    return {"points": list(points.values()), "chosen": best["values"], "accuracy": accuracy}
+    scores = {split: best[split] for split in ("dev", "test")}
+    return {"points": list(points.values()), "chosen": best["values"], score: scores}

@@ -4,7 +4,6 @@ Kernels are `kernel_in [d, 4h]`, `kernel_hidden [h, 4h]` and `bias [4h]`, gates 
 c' = s(f) c + s(i) tanh(g); h' = s(o) tanh(c'). cuDNN's takes both directions' at once, `[2, ...]`.
 """
 
-from collections.abc import Callable, Mapping
 from functools import partial
 from typing import Any
 
@@ -14,11 +13,8 @@ from jax import Array
 from jax.experimental import rnn
 
 from jaxsdgm.distributions import at_least_float32
+from jaxsdgm.layers.chunks import chunks_of, in_order, joined, kept_rows, row_counts, switch, widen
 
-#: how many steps may be a chunk: their input projections are one product, their gates exist at once
-CHUNKS = (8, 7, 6, 5)
-#: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
-PACKS = 5
 #: bytes of gates, of a layer one way, that are kept for the backward pass; more are made again
 KEPT = 2**27
 
@@ -64,16 +60,16 @@ def _forward(
     packs: int,
 ) -> Any:
     (t, b), h = x.shape[:2], len(kernel_hidden)
-    chunks = _chunks(x)
+    chunks = chunks_of(x)
     n, k = chunks.shape[:2]
     keeps = x.dtype.itemsize * t * b * 4 * h <= KEPT
-    steps = {size: partial(_chunk, size, keeps) for size in _sizes(b, packs)}
+    steps = {size: partial(_chunk, size, keeps) for size in row_counts(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths, backwards
 
     def body(i: Array, carry: tuple[State, list[Array]]) -> tuple[State, list[Array]]:
         state, kept = carry
         j = jnp.where(backwards, n - 1 - i, i)
-        step = _switch(steps, lengths, k * j)
+        step = switch(steps, lengths, k * j)
         new, every = step(chunks[j], state, k * j, *parameters)
         every = every if keeps else [*every, state[1]]
         return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
@@ -82,7 +78,7 @@ def _forward(
     shapes = [(k, b, h), (k, b, h), (k, b, 4 * h)] if keeps else [(k, b, h), (b, h)]
     kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
     (last, _), kept = jax.lax.fori_loop(0, n, body, ((zero, zero), kept))
-    return (_joined(kept[0], t), last), (x, *parameters, kept)
+    return (joined(kept[0], t), last), (x, *parameters, kept)
 
 
 def _chunk(
@@ -102,8 +98,8 @@ def _chunk(
     h and c are 0 where a row has no token.
     """
     k, b = x.shape[:2]
-    gates = _in_order(x[:, :size] @ kernel_in + bias, backwards)
-    keep = _in_order(_kept(start, k, lengths[:size]), backwards)
+    gates = in_order(x[:, :size] @ kernel_in + bias, backwards)
+    keep = in_order(kept_rows(start, k, lengths[:size]), backwards)
 
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
         gate, keep = inputs
@@ -116,14 +112,14 @@ def _chunk(
         return state, kept + more
 
     last, every = jax.lax.scan(step, (state[0][:size], state[1][:size]), (gates, keep))
-    return _put(state, last), [_widen(b, _in_order(x, backwards)) for x in every]
+    return _put(state, last), [widen(b, in_order(x, backwards)) for x in every]
 
 
 def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
     x, kernel_in, kernel_hidden, bias, lengths, backwards, (hs, *kept) = residuals
-    (t, b), d_outputs, chunks = x.shape[:2], _chunks(gradients[0]), _chunks(x)
+    (t, b), d_outputs, chunks = x.shape[:2], chunks_of(gradients[0]), chunks_of(x)
     n, k = chunks.shape[:2]
-    steps = {size: partial(_chunk_backward, size) for size in _sizes(b, packs)}
+    steps = {size: partial(_chunk_backward, size) for size in row_counts(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths, backwards
 
     def body(i: Array, carry: Any) -> Any:
@@ -134,7 +130,7 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
             cells = _before(kept[0], j, backwards), kept[0][j], kept[1][j]
         else:
             cells = (kept[0][j][None],)
-        step = _switch(steps, lengths, k * j)
+        step = switch(steps, lengths, k * j)
         new, d_state, more = step(values, cells, d_state, k * j, *parameters)
         return d_state, jax.tree.map(jnp.add, d_parameters, more), d_x.at[j].set(new)
 
@@ -142,7 +138,7 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_in, kernel_hidden, bias)]
     carry = d_state, zeros, jnp.zeros_like(chunks)
     _, d_parameters, d_x = jax.lax.fori_loop(0, n, body, carry)
-    return _joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], None, None
+    return joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], None, None
 
 
 def _chunk_backward(
@@ -162,7 +158,7 @@ def _chunk_backward(
     `cells` are c before each step, after it and the gates, or else c before the first step.
     """
     (k, b), (x, h0, d_h) = values[0].shape[:2], (value[:, :size] for value in values)
-    keep = _kept(start, k, lengths[:size])
+    keep = kept_rows(start, k, lengths[:size])
     c0, *kept = (value[:, :size] for value in cells)
     if kept:
         c, (i, f, g, o) = kept[0], jnp.split(kept[1], 4, axis=-1)
@@ -182,14 +178,14 @@ def _chunk_backward(
         return (jnp.where(keep, d_h0, d_h), jnp.where(keep, d_c * f, carry[1])), d_gate
 
     first = d_state[0][:size], d_state[1][:size]
-    inputs = [_in_order(x, ~backwards) for x in inputs]
+    inputs = [in_order(x, ~backwards) for x in inputs]
     last, d_gates = jax.lax.scan(step, first, tuple(inputs))
-    d_gates = _in_order(d_gates, ~backwards)
+    d_gates = in_order(d_gates, ~backwards)
     d_x = d_gates @ kernel_in.T
     x, h0, d_gates = (value.reshape(-1, value.shape[-1]) for value in (x, h0, d_gates))
     product = partial(jnp.matmul, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
     d_parameters = [product(x.T, d_gates), product(h0.T, d_gates), at_least_float32(d_gates).sum(0)]
-    return _widen(b, d_x), _put(d_state, last), d_parameters
+    return widen(b, d_x), _put(d_state, last), d_parameters
 
 
 def _cells(
@@ -202,9 +198,9 @@ def _cells(
         new = jnp.where(keep, f * c + i * g, c)
         return new, (c, new)
 
-    inputs = tuple(_in_order(x, backwards) for x in (i, f, g, keep))
+    inputs = tuple(in_order(x, backwards) for x in (i, f, g, keep))
     _, (before, after) = jax.lax.scan(step, first, inputs)
-    return _in_order(before, backwards), _in_order(after, backwards)
+    return in_order(before, backwards), in_order(after, backwards)
 
 
 lstm_scan.defvjp(_forward, _backward)
@@ -235,34 +231,9 @@ def cudnn_weights(kernel_in: Array, kernel_hidden: Array, bias: Array) -> Array:
     return jnp.concatenate([*matrices, *biases])
 
 
-# -- chunks and packs ------------------------------------------------------------------------------
-
-
 def _activated(gates: Array) -> tuple[Array, Array, Array, Array]:
     i, f, g, o = jnp.split(gates, 4, axis=-1)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
-
-
-def _chunks(x: Array) -> Array:
-    """`[t, ...]` as `[n, k, ...]`, filled up with as few zeros as any k of CHUNKS allows."""
-    k = min(CHUNKS, key=lambda k: -len(x) % k)
-    n = -(-len(x) // k)
-    x = jnp.pad(x, [(0, n * k - len(x))] + [(0, 0)] * (x.ndim - 1))
-    return x.reshape(n, k, *x.shape[1:])
-
-
-def _joined(chunks: Array, t: int) -> Array:
-    return chunks.reshape(-1, *chunks.shape[2:])[:t]
-
-
-def _in_order(x: Array, backwards: Array) -> Array:
-    """`x [t, ...]` as the recurrence meets it, or back."""
-    return jnp.where(backwards, x[::-1], x)
-
-
-def _kept(start: Array, k: int, lengths: Array) -> Array:
-    """Whether there is a token in each of k steps from `start`, `[k, b, 1]`."""
-    return (start + jnp.arange(k))[:, None, None] < lengths[:, None]
 
 
 def _before(states: Array, j: Array, backwards: Array) -> Array:
@@ -271,30 +242,11 @@ def _before(states: Array, j: Array, backwards: Array) -> Array:
     k = jnp.where(backwards, j + 1, j - 1)
     near = states[jnp.clip(k, 0, n - 1), jnp.where(backwards, 0, -1)]
     first = jnp.where((k >= 0) & (k < n), near, 0)
-    ordered = _in_order(states[j], backwards)
-    return _in_order(jnp.concatenate([first[None], ordered[:-1]]), backwards)
-
-
-def _sizes(b: int, packs: int) -> list[int]:
-    return sorted({-(-b * k // packs) for k in range(1, packs + 1)})
-
-
-def _switch(
-    steps: Mapping[int, Callable[..., Any]], lengths: Array, start: Array
-) -> Callable[..., Any]:
-    """The first of {rows: step} (ascending) that holds all rows with tokens beyond `start`."""
-    if len(steps) == 1:
-        return next(iter(steps.values()))
-    too_small = jnp.asarray(list(steps)) < (lengths > start).sum()
-    return partial(jax.lax.switch, too_small.sum(), list(steps.values()))
+    ordered = in_order(states[j], backwards)
+    return in_order(jnp.concatenate([first[None], ordered[:-1]]), backwards)
 
 
 def _put(state: State, rows: State) -> State:
     """A state `[b, h]` with new first rows."""
     put = lambda old, new: jax.lax.dynamic_update_slice(old, new, (0, 0))
     return put(state[0], rows[0]), put(state[1], rows[1])
-
-
-def _widen(b: int, x: Array) -> Array:
-    """`[t, rows, h]` filled up with zeros to `b` rows."""
-    return jnp.pad(x, ((0, 0), (0, b - x.shape[1]), (0, 0)))

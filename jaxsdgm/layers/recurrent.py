@@ -1,5 +1,6 @@
 """LSTM and GRU with torch's parameterisation, length-aware."""
 
+from functools import partial
 from typing import Any
 
 import jax
@@ -8,9 +9,11 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import Array
 
+from jaxsdgm.layers.chunks import PACKS
 from jaxsdgm.layers.dropout import RowDropout
+from jaxsdgm.layers.gru import gru_scan
 from jaxsdgm.layers.linear import uniform_fan
-from jaxsdgm.layers.lstm import PACKS, lstm_cudnn, lstm_scan
+from jaxsdgm.layers.lstm import lstm_cudnn, lstm_scan
 
 #: of the LSTM: one loop for all rows; one that leaves out rows that have ended, for rows sorted by
 #: length; cuDNN's. The last two only outside `vmap` and where rows are not spread over devices.
@@ -138,25 +141,63 @@ class GRU(nn.Module):
     @nn.compact
     def __call__(self, x: Array, state: Array) -> Array:
         """`x [b, t, d]`, first state `[b, h]` -> states after every step `[b, t, h]`."""
-        init = uniform_fan(self.hidden)
-        shapes = {
-            "kernel_in": (x.shape[-1], 3 * self.hidden),
-            "kernel_hidden": (self.hidden, 3 * self.hidden),
-            "bias_in": (3 * self.hidden,),
-            "bias_hidden": (3 * self.hidden,),
-        }
-        params = [self.param(name, init, shape, self.param_dtype) for name, shape in shapes.items()]
+        parameters = _gru_parameters(self, x.shape[-1], ())
         x, state, kernel_in, kernel_hidden, bias_in, bias_hidden = promote_dtype(
-            x, state, *params, dtype=self.dtype
+            x, state, *parameters, dtype=self.dtype
         )
+        gates = (x @ kernel_in + bias_in).swapaxes(0, 1)
+        rest = kernel_hidden, bias_hidden, jnp.full(len(x), x.shape[1]), jnp.array(False)
+        found: Any = gru_scan(gates, state, *rest, 1)
+        return found[0].swapaxes(0, 1)
 
-        def cell(h: Array, gate: Array) -> tuple[Array, Array]:
-            r, z, n = jnp.split(gate, 3, axis=-1)
-            hidden_r, hidden_z, hidden_n = jnp.split(h @ kernel_hidden + bias_hidden, 3, axis=-1)
-            z = jax.nn.sigmoid(z + hidden_z)
-            n = jnp.tanh(n + jax.nn.sigmoid(r + hidden_r) * hidden_n)
-            h = (1 - z) * n + z * h
-            return h, h
 
-        gates = (x @ kernel_in + bias_in).swapaxes(0, 1)  # t b 3h
-        return jax.lax.scan(cell, state, gates)[1].swapaxes(0, 1)
+class BiGRUParameters(nn.Module):
+    """Kernels and biases of a GRU in both directions, each `[2, ...]`; see `bigru`."""
+
+    hidden: int
+    param_dtype: Any = jnp.float32
+
+    @nn.compact
+    def __call__(self, inputs: int) -> list[Array]:
+        """kernel_in, kernel_hidden, bias_in and bias_hidden for inputs of so many numbers."""
+        return _gru_parameters(self, inputs, (2,))
+
+
+def bigru(
+    gates: Array, kernel_hidden: Array, bias_hidden: Array, lengths: Array, packs: int
+) -> tuple[Array, Array]:
+    """Outputs `[b, t, 2h]`, 0 at padding, and last states `[b, 2h]` of a GRU in both directions.
+
+    They start from zeros. The last states are the forward one at the last real token and the
+    backward one at step 0.
+
+    Args:
+      gates: `[2, b, t, 3h]`, what the inputs give to each direction's gates, bias included.
+      kernel_hidden: `[2, h, 3h]`.
+      bias_hidden: `[2, 3h]`.
+      lengths: `[b]`, which may be 0.
+      packs: with more than 1 the rows have to be sorted, longest first (see `gru_scan`).
+    """
+    zero = jnp.zeros((gates.shape[1], kernel_hidden.shape[1]), gates.dtype)
+
+    def one_way(way: Any) -> Any:
+        gates, kernel_hidden, bias_hidden, backwards = way
+        rest = kernel_hidden, bias_hidden, lengths, backwards
+        return gru_scan(gates.swapaxes(0, 1), zero, *rest, packs)
+
+    ways = gates, kernel_hidden, bias_hidden, jnp.array([False, True])
+    # with packs the rows at work differ
+    outputs, last = (jax.vmap(one_way) if packs == 1 else partial(jax.lax.map, one_way))(ways)
+    return jnp.concatenate([*outputs], -1).swapaxes(0, 1), jnp.concatenate([*last], -1)
+
+
+def _gru_parameters(module: Any, inputs: int, ways: tuple[int, ...]) -> list[Array]:
+    """Kernels and biases of a GRU, of one way or of several."""
+    h, init = module.hidden, uniform_fan(module.hidden)
+    shapes = {
+        "kernel_in": (*ways, inputs, 3 * h),
+        "kernel_hidden": (*ways, h, 3 * h),
+        "bias_in": (*ways, 3 * h),
+        "bias_hidden": (*ways, 3 * h),
+    }
+    return [module.param(name, init, shape, module.param_dtype) for name, shape in shapes.items()]

@@ -27,9 +27,11 @@ def since_start() -> float:
     return time.monotonic() - _STARTED
 
 
-def cache_hits() -> int:
-    """Programs that were found in the persistent compilation cache so far."""
-    return _EVENTS["/jax/compilation_cache/cache_hits"]
+def compilations() -> tuple[int, int]:
+    """Programs that the persistent compilation cache had so far, and those that it lacked."""
+    names = ("cache_hits", "cache_misses")
+    hits, misses = (_EVENTS[f"/jax/compilation_cache/{name}"] for name in names)
+    return hits, misses
 
 
 def quiet_orbax() -> None:

@@ -21,6 +21,11 @@ def sigmoid(step: Any, *, slope: float, middle: float) -> Array:
     return 1 / (1 + jnp.exp(-slope * (step - middle)))
 
 
+def exponential(step: Any, *, rate: float) -> Array:
+    """min(exp(rate step) - 1, 1), which is 1 from step log 2 / rate on (VSL; spec §4)."""
+    return jnp.minimum(jnp.expm1(rate * jnp.asarray(step)), 1.0)
+
+
 def cyclic(step: Any, *, period: int) -> Array:
     """A ramp from 0 to 1 over one period, then 1 for one period, and again (spec §6.7)."""
     step = jnp.asarray(step)

@@ -100,14 +100,17 @@ def adam(
     scales: Mapping[str, float] | None = None,
     weight_decay: float = 0.0,
     b2: float = 0.999,
+    clip: float = 0.0,
 ) -> Any:
     """Adam's direction with torch's defaults (betas 0.9 and 0.999, epsilon 1e-8).
 
     `frozen` names the parts that do not move (and have no moments): a parameter is of a part where
     this name is on its path. `scales` multiplies the direction of parts. `weight_decay` is
-    decoupled (AdamW) and leaves word tables alone, most of whose rows a step does not touch.
+    decoupled (AdamW) and leaves word tables alone, most of whose rows a step does not touch. Before
+    all that the gradient of what moves is brought to the norm `clip` where it is longer (0: never).
     """
-    parts = [optax.scale_by_adam(b2=b2)]
+    parts = [optax.clip_by_global_norm(clip)] if clip else []
+    parts.append(optax.scale_by_adam(b2=b2))
     if weight_decay:
         parts.append(optax.add_decayed_weights(weight_decay, _not_tables))
     if scales:

@@ -14,7 +14,7 @@ import numpy as np
 
 from jaxsdgm.training.parallel import Parallel
 from jaxsdgm.training.processes import fetch
-from jaxsdgm.training.progress import cache_hits, duration, log, since_start
+from jaxsdgm.training.progress import compilations, duration, log, since_start
 from jaxsdgm.training.state import TrainState
 from jaxsdgm.training.throughput import Flops, step_flops
 
@@ -108,12 +108,17 @@ def stack_plans(plans: Sequence[Any]) -> Any:
 
 
 def _stack_rows(rows: Sequence[dict[str, np.ndarray]]) -> dict[str, np.ndarray]:
-    width = max(x["index"].shape[1] for x in rows)
-    fill = lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1]), *((0, 0),) * (x.ndim - 2)))
-    names = [name for name in rows[0] if name != "row"]
-    stacked = {name: np.stack([fill(x[name]) for x in rows]) for name in names}
+    stacked = {name: _filled([x[name] for x in rows]) for name in rows[0] if name != "row"}
+    width = stacked["index"].shape[2]
     widest = next(x["row"] for x in rows if x["row"].shape[1] == width)
     return {**stacked, "row": np.broadcast_to(widest, stacked["index"].shape)}
+
+
+def _filled(parts: Sequence[np.ndarray]) -> np.ndarray:
+    """Arrays `[s, b, ...]` as one of `[T, s, b, ...]`, with zeros up to the widest."""
+    width = max(x.shape[1] for x in parts)
+    fill = lambda x: np.pad(x, ((0, 0), (0, width - x.shape[1]), *((0, 0),) * (x.ndim - 2)))
+    return np.stack([fill(x) for x in parts])
 
 
 class Program:
@@ -202,7 +207,7 @@ class Program:
 
         The evaluation is compiled at the same time, and meanwhile the data are read.
         """
-        began, found = time.monotonic(), cache_hits()
+        began, before = time.monotonic(), compilations()
         state, shapes = self.tree["state"], self.parallel.replicate(self.task.shapes)
         # several processes compile in one order, since compilers may talk with each other
         with ThreadPoolExecutor(2 if jax.process_count() == 1 else 1) as pool:
@@ -213,7 +218,9 @@ class Program:
             self.flops = step_flops(self.task.objective, state, shapes, plan)
             compiled, _ = scan.result(), rest.result()
         seconds = time.monotonic() - began
-        took = f"{'from the cache' if cache_hits() > found else 'compiled'} in {duration(seconds)}"
+        hits, misses = (now - then for now, then in zip(compilations(), before, strict=True))
+        cached = hits and not misses  # small programs are neither
+        took = f"{'from the cache' if cached else 'compiled'} in {duration(seconds)}"
         log.info("%s: ready after %s, %s", self.task.name, duration(since_start()), took)
         return compiled, seconds
 

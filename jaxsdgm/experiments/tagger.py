@@ -1,0 +1,42 @@
+"""A finished tagging run in use: words of sentences in, their tags out."""
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+from ml_collections import ConfigDict
+
+from jaxsdgm.data.tagged import without_digits
+from jaxsdgm.errors import UserError
+from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.tag import build_model, make_predict, tags_of
+from jaxsdgm.experiments.tag_inputs import CHARACTERS, WORDS, Vocabularies
+from jaxsdgm.training.checkpoints import load_pretrained
+from jaxsdgm.training.parallel import Parallel
+
+Words = Sequence[Sequence[str]]
+
+
+def load_tagger(workdir: Path) -> Callable[[Words], list[list[str]]]:
+    """A run's best parameters as a function from sentences to the tags of their words."""
+    variables, about, folder = load_pretrained(workdir)
+    if about.get("kind") != "tag":
+        raise UserError(f"{folder}: not a tagging run but {about.get('kind')!r}")
+    config: Config = ConfigDict(about["config"])
+    vocabularies = Vocabularies.load(folder / "tokenizer", about["tags"])
+    for name, tokenizer in ((WORDS, vocabularies.words), (CHARACTERS, vocabularies.characters)):
+        if tokenizer.digest != about["tokenizers"][name]:
+            raise UserError(
+                f"{folder / 'tokenizer'}: the vocabulary of {name} is not that of the checkpoint; "
+                "copy the whole workdir again"
+            )
+    sizes = vocabularies.words.vocab_size, vocabularies.characters.vocab_size
+    predict = make_predict(build_model(config, sizes, len(vocabularies.tags)), Parallel())
+    seen = config.data.digits_to_zero
+
+    def tag(words: Words) -> list[list[str]]:
+        words = [[*map(without_digits, of_one)] for of_one in words] if seen else words
+        arrays = vocabularies.encode(words, most=config.data.max_characters)
+        found = predict(variables["params"], variables["batch_stats"], arrays)
+        return tags_of(found["tag"], arrays, vocabularies.tags)
+
+    return tag

@@ -1,0 +1,175 @@
+"""The recurrence of a GRU layer, from gates that the inputs are made into beforehand.
+
+r = s(x_r + m_r), z = s(x_z + m_z), n = tanh(x_n + r m_n), h' = (1 - z) n + z h, where x_r, x_z and
+x_n `[h]` are the parts of a step's gates `[3h]` (the input's product and bias) and m_r, m_z, m_n
+those of h kernel_hidden + bias_hidden, with `kernel_hidden [h, 3h]` and `bias_hidden [3h]`.
+"""
+
+from functools import partial
+from typing import Any
+
+import jax
+import jax.numpy as jnp
+from jax import Array
+
+from jaxsdgm.distributions import at_least_float32
+from jaxsdgm.layers.chunks import (
+    chunks_of,
+    in_order,
+    joined,
+    kept_rows,
+    row_counts,
+    switch,
+    widen,
+)
+
+
+@partial(jax.custom_vjp, nondiff_argnums=(6,))
+def gru_scan(
+    gates: Array,
+    first: Array,
+    kernel_hidden: Array,
+    bias_hidden: Array,
+    lengths: Array,
+    backwards: Array,
+    packs: int,
+) -> tuple[Array, Array]:
+    """One direction over the first `lengths [b]` steps of `gates [t, b, 3h]`, from `first [b, h]`.
+
+    Args:
+      lengths: may be 0; the last state is then the first.
+      backwards: from each row's last token to its first, a scalar; both directions are one loop
+        under `vmap` over it and the kernels.
+      packs: 1, or more where the rows are sorted, longest first: then no work is done for rows
+        that have ended, but for a fraction 1 / packs. Only outside `vmap`, which would do the work
+        of all sizes.
+
+    Returns:
+      Outputs `[t, b, h]`, 0 beyond a row's length, and the last states `[b, h]`.
+    """
+    return _forward(gates, first, kernel_hidden, bias_hidden, lengths, backwards, packs)[0]
+
+
+def _forward(
+    gates: Array,
+    first: Array,
+    kernel_hidden: Array,
+    bias_hidden: Array,
+    lengths: Array,
+    backwards: Array,
+    packs: int,
+) -> Any:
+    (t, b), h = gates.shape[:2], len(kernel_hidden)
+    chunks = chunks_of(gates)
+    n, k = chunks.shape[:2]
+    steps = {size: partial(_chunk, size) for size in row_counts(b, packs)}
+    parameters = kernel_hidden, bias_hidden, lengths, backwards
+
+    def body(i: Array, carry: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
+        state, kept = carry
+        j = jnp.where(backwards, n - 1 - i, i)
+        step = switch(steps, lengths, k * j)
+        new, every = step(chunks[j], state, k * j, *parameters)
+        return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
+
+    kept = [jnp.zeros((n, k, b, width), gates.dtype) for width in (h, 5 * h)]
+    last, (outputs, cells) = jax.lax.fori_loop(0, n, body, (first, kept))
+    return (joined(outputs, t), last), (*parameters, cells)
+
+
+def _chunk(
+    size: int,
+    gates: Array,
+    state: Array,
+    start: Array,
+    kernel_hidden: Array,
+    bias_hidden: Array,
+    lengths: Array,
+    backwards: Array,
+) -> tuple[Array, list[Array]]:
+    """A chunk of steps of the first `size` rows: the new state, and of each the output and cells.
+
+    The cells are h before the step, r, z, n and m_n.
+    """
+    k, b = gates.shape[:2]
+    keep = in_order(kept_rows(start, k, lengths[:size]), backwards)
+
+    def step(h0: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
+        gate, keep = inputs
+        x_r, x_z, x_n = jnp.split(gate, 3, axis=-1)
+        m_r, m_z, m_n = jnp.split(h0 @ kernel_hidden + bias_hidden, 3, axis=-1)
+        r, z = jax.nn.sigmoid(x_r + m_r), jax.nn.sigmoid(x_z + m_z)
+        n = jnp.tanh(x_n + r * m_n)
+        h = (1 - z) * n + z * h0
+        cells = jnp.concatenate([h0, r, z, n, m_n], -1)
+        return jnp.where(keep, h, h0), (jnp.where(keep, h, 0), cells)
+
+    last, every = jax.lax.scan(step, state[:size], (in_order(gates[:, :size], backwards), keep))
+    return _put(state, last), [widen(b, in_order(values, backwards)) for values in every]
+
+
+def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
+    *parameters, cells = residuals
+    kernel_hidden, bias_hidden, lengths, backwards = parameters
+    (t, b), d_outputs = gradients[0].shape[:2], chunks_of(gradients[0])
+    n, k = d_outputs.shape[:2]
+    steps = {size: partial(_chunk_backward, size) for size in row_counts(b, packs)}
+
+    def body(i: Array, carry: Any) -> Any:
+        d_state, d_parameters, d_gates = carry
+        j = jnp.where(backwards, i, n - 1 - i)
+        step = switch(steps, lengths, k * j)
+        new, d_state, more = step(cells[j], d_outputs[j], d_state, k * j, *parameters)
+        return d_state, jax.tree.map(jnp.add, d_parameters, more), d_gates.at[j].set(new)
+
+    zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_hidden, bias_hidden)]
+    d_gates = jnp.zeros((n, k, b, 3 * len(kernel_hidden)), cells.dtype)
+    carry = gradients[1], zeros, d_gates
+    d_first, d_parameters, d_gates = jax.lax.fori_loop(0, n, body, carry)
+    d_parameters = [d.astype(cells.dtype) for d in d_parameters]
+    return joined(d_gates, t), d_first, *d_parameters, None, None
+
+
+def _chunk_backward(
+    size: int,
+    cells: Array,
+    d_h: Array,
+    d_state: Array,
+    start: Array,
+    kernel_hidden: Array,
+    bias_hidden: Array,
+    lengths: Array,
+    backwards: Array,
+) -> tuple[Array, Array, list[Array]]:
+    """Gradients of a chunk's gates, of the state before it, and of the parameters."""
+    (k, b), cells, d_h = cells.shape[:2], cells[:, :size], d_h[:, :size]
+    keep = kept_rows(start, k, lengths[:size])
+
+    def step(d_last: Array, inputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+        cells, d_h, keep = inputs
+        h0, r, z, n, m_n = jnp.split(cells, 5, axis=-1)
+        d = d_last + d_h
+        d_n = d * (1 - z) * (1 - n**2)
+        common = [d_n * m_n * r * (1 - r), d * (h0 - n) * z * (1 - z)]
+        d_x, d_m = (
+            jnp.where(keep, jnp.concatenate([*common, part], -1), 0) for part in (d_n, d_n * r)
+        )
+        return jnp.where(keep, d * z + d_m @ kernel_hidden.T, d_last), (d_x, d_m)
+
+    inputs = tuple(in_order(value, ~backwards) for value in (cells, d_h, keep))
+    first, (d_x, d_m) = jax.lax.scan(step, d_state[:size], inputs)
+    d_x, d_m = in_order(d_x, ~backwards), in_order(d_m, ~backwards)
+    h0 = cells[..., : len(kernel_hidden)]
+    flat = lambda value: value.reshape(-1, value.shape[-1])
+    wide = jnp.promote_types(cells.dtype, jnp.float32)
+    d_kernel = jnp.matmul(flat(h0).T, flat(d_m), preferred_element_type=wide)
+    d_parameters = [d_kernel, at_least_float32(flat(d_m)).sum(0)]
+    return widen(b, d_x), _put(d_state, first), d_parameters
+
+
+gru_scan.defvjp(_forward, _backward)
+
+
+def _put(state: Array, rows: Array) -> Array:
+    """A state `[b, h]` with new first rows."""
+    return jax.lax.dynamic_update_slice(state, rows, (0, 0))
