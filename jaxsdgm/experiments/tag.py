@@ -350,7 +350,7 @@ def tags_of(numbers: np.ndarray, arrays: Arrays, names: Sequence[str]) -> list[l
     """Predicted numbers `[n, t]` as the tags of each sentence."""
     lengths = (arrays["ids"] > 0).sum(1)
     rows: Any = zip(numbers.tolist(), lengths.tolist(), strict=True)
-    return [[names[i] for i in row[:n]] for row, n in rows]
+    return [[names[int(i)] for i in row[:n]] for row, n in rows]
 
 
 def make_evaluate(
