@@ -258,14 +258,10 @@ def _varied(
 
 def _greedy(model: SemiSupervised, variables: Any, decoded: Any, language: str) -> np.ndarray:
     """The most probable next word again and again, from PAD, `[b, SAMPLE_LENGTH]` ids."""
-    next_word = jax.jit(
-        lambda token, state: model.apply(
-            variables, decoded, token, state, language=language, method="next_word"
-        )
-    )
+    next_word = jax.jit(partial(model.apply, language=language, method="next_word"))
     token, state, tokens = jnp.zeros(len(decoded), jnp.int32), None, []
     for _ in range(SAMPLE_LENGTH):
-        logits, state = next_word(token, state)
+        logits, state = next_word(variables, decoded, token, state)
         token = logits.argmax(-1).astype(jnp.int32)
         tokens.append(token)
     return np.stack(tokens, 1)
