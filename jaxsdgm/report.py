@@ -3,7 +3,8 @@ python -m jaxsdgm.report --tables WORKDIR [--out=DIR]
 
 Compares all finished classification runs at or below the workdirs: DIR/summary.html (.md, .csv,
 .json), and with the pretraining runs there fills the paper's tables: DIR/paper_tables.html (.md),
-DIR/tables/*.csv and *.tex; runs of SSVAEs fill those of their paper, DIR/ssvae_tables.html (.md).
+DIR/tables/*.csv and *.tex; runs of SSVAEs and VSLs fill those of their papers,
+DIR/ssvae_tables.html and DIR/vsl_tables.html (.md).
 With --tables, the words of one finished run as the paper's Tables 3, 14 and 15:
 DIR/word_tables.html (.md) and DIR/tables/. DIR is the first workdir unless given. Exit status: 0
 done, 2 bad input, such as no run.
@@ -23,6 +24,7 @@ from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.ssvae_tables import write_ssvae_tables
 from jaxsdgm.evaluation.summary import write_summary
 from jaxsdgm.evaluation.tables import run_of
+from jaxsdgm.evaluation.vsl_tables import write_vsl_tables
 from jaxsdgm.evaluation.word_tables import write_word_tables
 
 _OUT = flags.DEFINE_string("out", None, "Where the files go; the first workdir by default.")
@@ -35,11 +37,13 @@ def compare(folders: Sequence[str], out: Path) -> str:
     runs = [run for run in found if run["kind"] in CLASSIFIED]
     # the paper has no table of zero-shot runs, and that of VSL is another
     tabled = [run for run in found if run["kind"] not in ("zero_shot", "tag")]
-    tables, more = write_tables(out, tabled), write_ssvae_tables(out, [*map(run_of, tabled)])
+    tables = write_tables(out, tabled)
+    more = {"SSVAE": write_ssvae_tables(out, [*map(run_of, tabled)])}
+    more["VSL"] = write_vsl_tables(out, runs)
     page = write_summary(out, runs, passed=passed, tables=tables.name)
     if passed:
         print(f"passed over: {'; '.join(passed)}", file=sys.stderr)
-    also = f"; of the SSVAE paper: {more}" if more else ""
+    also = "".join(f"; of the {name} paper: {path}" for name, path in more.items() if path)
     return f"{len(runs)} runs: {page}; the paper's tables: {tables}{also}"
 
 

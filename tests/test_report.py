@@ -19,14 +19,14 @@ def test_comparison_of_a_folder(tmp_path):
     for seed in range(2):
         write_run(tmp_path / "runs" / f"trial-{seed}", fake_run(seed=seed))
     write_run(tmp_path / "runs" / "pre", run_from(europarl_nxvae.get_config("en-de")))
-    write_run(tmp_path / "runs" / "odd", {"kind": "tag"})
+    write_run(tmp_path / "runs" / "odd", {"kind": "align"})
     out = tmp_path / "out"
     done = report(tmp_path / "runs", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
         f"2 runs: {out}/summary.html; the paper's tables: {out}/paper_tables.html\n"
     )
-    assert done.stderr == f"passed over: {tmp_path}/runs/odd (tag)\n"
+    assert done.stderr == f"passed over: {tmp_path}/runs/odd (align)\n"
     assert (out / "summary.csv").exists()
     assert Page((out / "summary.html").read_text("utf-8")).addresses[0] == "paper_tables.html"
     assert "KL weight,here,0.1," in (out / "tables" / "table_5.csv").read_text("utf-8")
