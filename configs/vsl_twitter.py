@@ -5,8 +5,8 @@
         --config.data.unlabelled_count=10000]
 
 The argument is the system, as of vsl_ud.py; "hier,two-stages" trains twice: with alpha 0.1, and
-then a new model with alpha 1 whose first priors are the last of the first (the paper's section
-6.4; fields are then config.first.data.unlabelled and config.second.data.unlabelled, and
+then a new model with alpha 1 whose first priors are those of the first at its best (the paper's
+section 6.4; fields are then config.first.data.unlabelled and config.second.data.unlabelled, and
 config.corpus.dir). DIR is data/twpos-data-v0.3 of the release; train and dev of Oct27 are for
 training, its test for development, Daily547 for test. Unlabelled tweets are tokenised, one a line.
 Not yet run on real unlabelled tweets here.

@@ -27,10 +27,6 @@ class Sentences:
     def tokens(self) -> int:
         return sum(map(len, self.words))
 
-    def take(self, count: int) -> "Sentences":
-        """The first `count`, without their tags."""
-        return Sentences(self.words[:count])
-
 
 @dataclass(frozen=True)
 class TaggedCorpus:

@@ -65,6 +65,20 @@ def classification_report(
     probabilities, labels = np.asarray(probabilities, np.float64), np.asarray(labels)
     _check(probabilities, labels, n_classes=len(label_names))
     predicted = probabilities.argmax(axis=1)
+    found = class_scores(labels, predicted, label_names)
+    return {
+        "accuracy": float((predicted == labels).mean()),
+        "macro_f1": float(np.mean([row["f1"] for row in found["per_class"]])),
+        **found,
+        "ece": expected_calibration_error(probabilities, labels),
+        "nll": negative_log_likelihood(probabilities, labels),
+    }
+
+
+def class_scores(
+    labels: np.ndarray, predicted: np.ndarray, label_names: Sequence[str]
+) -> dict[str, Any]:
+    """per_class and confusion of `classification_report`, of numbers `[n]`."""
     classes = np.arange(len(label_names))
     scores = precision_recall_fscore_support(
         labels,
@@ -76,14 +90,8 @@ def classification_report(
         {"label": name, "precision": p, "recall": r, "f1": f, "support": int(n)}
         for name, (p, r, f, n) in zip(label_names, np.array(scores).T.tolist(), strict=True)
     ]
-    return {
-        "accuracy": float((predicted == labels).mean()),
-        "macro_f1": float(np.mean(scores[2])),
-        "per_class": per_class,
-        "confusion": confusion_matrix(labels, predicted, labels=classes).tolist(),
-        "ece": expected_calibration_error(probabilities, labels),
-        "nll": negative_log_likelihood(probabilities, labels),
-    }
+    confusion = confusion_matrix(labels, predicted, labels=classes).tolist()
+    return {"per_class": per_class, "confusion": confusion}
 
 
 def _check(probabilities: np.ndarray, labels: np.ndarray, *, n_classes: int) -> None:

@@ -6,7 +6,8 @@ from typing import Any
 import numpy as np
 from seqeval.metrics import f1_score, precision_score, recall_score
 from seqeval.scheme import IOBES
-from sklearn.metrics import confusion_matrix, precision_recall_fscore_support
+
+from jaxsdgm.evaluation.classification import class_scores
 
 Tags = Sequence[Sequence[str]]  # of sentences
 
@@ -28,24 +29,10 @@ def tagging_report(predicted: Tags, gold: Tags, tag_names: Sequence[str]) -> dic
         for g, p in zip(gold_of_one, found, strict=True)
     ]
     truth, guess = np.array(pairs).T
-    classes = np.arange(len(tag_names))
-    scores = precision_recall_fscore_support(
-        truth,
-        guess,
-        labels=classes,
-        zero_division=0.0,  # pyright: ignore[reportArgumentType]
-    )
-    per_class = [
-        {"label": name, "precision": p, "recall": r, "f1": f, "support": int(n)}
-        for name, (p, r, f, n) in zip(tag_names, np.array(scores).T.tolist(), strict=True)
-    ]
-    there = [row["f1"] for row in per_class if row["support"]]
-    return {
-        "accuracy": float((truth == guess).mean()),
-        "macro_f1": float(np.mean(there)),
-        "per_class": per_class,
-        "confusion": confusion_matrix(truth, guess, labels=classes).tolist(),
-    }
+    found = class_scores(truth, guess, tag_names)
+    there = [row["f1"] for row in found["per_class"] if row["support"]]
+    accuracy = float((truth == guess).mean())
+    return {"accuracy": accuracy, "macro_f1": float(np.mean(there)), **found}
 
 
 def entity_scores(predicted: Tags, gold: Tags) -> dict[str, float]:

@@ -26,6 +26,7 @@ from jaxsdgm.experiments.tag_inputs import (
     draw,
     load_inputs,
     start_from,
+    tags_of,
 )
 from jaxsdgm.layers.token_encoder import TokenEncoder
 from jaxsdgm.models.vsl import LATENTS, VSL
@@ -113,8 +114,9 @@ def build(config: Config, inputs: TagInputs, parallel: Parallel, *, trials: int)
     words, characters = inputs.vocabularies.words, inputs.vocabularies.characters
     sizes = words.vocab_size, characters.vocab_size
     packed = setup.recurrence(config, parallel, trials=trials) == "packed"
-    places = dict(zip(("sentences", "tokens"), inputs.sizes, strict=True))
-    fields = {"packed": packed, "axis_name": parallel.axis_name, **places}
+    sentences, tokens = inputs.sizes
+    fields = {"packed": packed, "sentences": sentences, "tokens": tokens}
+    fields["axis_name"] = parallel.axis_name
     return build_model(config, sizes, len(inputs.vocabularies.tags), **fields)
 
 
@@ -334,23 +336,20 @@ def with_priors(variables: Any, config: Config, inputs: TagInputs) -> Any:
 # -- evaluation ----------------------------------------------------------------------------------
 
 
-def make_predict(model: VSL, parallel: Parallel, **fields: bool) -> Chunked:
-    """`predict(params, batch_stats, rows)` over any number of sentences; see `Chunked`."""
+def make_predict(model: VSL, parallel: Parallel, *, trials: bool = False) -> Chunked:
+    """`predict(params, batch_stats, rows)` over any number of sentences; see `Chunked`.
+
+    Tags' numbers `[n, t]`, h and the latents' means; with `trials`, each on its own rows, the tags
+    alone.
+    """
     plain = model.clone(axis_name=None)
 
     def predict(params: Any, batch_stats: Any, rows: Any) -> Any:
-        variables = {"params": params, "batch_stats": batch_stats}
-        found: Any = plain.apply(variables, rows, method="predict")
-        return {"tag": found.pop("log_p").argmax(-1), **found}
+        found: Any = plain.apply({"params": params}, rows, method="predict")
+        tag = {"tag": found.pop("log_p").argmax(-1)}
+        return tag if trials else {**tag, **found}
 
-    return Chunked(predict, parallel, chunk=CHUNK, **fields)
-
-
-def tags_of(numbers: np.ndarray, arrays: Arrays, names: Sequence[str]) -> list[list[str]]:
-    """Predicted numbers `[n, t]` as the tags of each sentence."""
-    lengths = (arrays["ids"] > 0).sum(1)
-    rows: Any = zip(numbers.tolist(), lengths.tolist(), strict=True)
-    return [[names[int(i)] for i in row[:n]] for row, n in rows]
+    return Chunked(predict, parallel, chunk=CHUNK, trials=trials, own_rows=trials)
 
 
 def make_evaluate(
@@ -358,13 +357,7 @@ def make_evaluate(
 ) -> tuple[Callable[..., Any], Callable[..., None]]:
     """Dev metrics of every trial, and what compiles that."""
     names, gold = inputs.vocabularies.tags, inputs.corpus.splits["dev"].tags or ()
-    plain = model.clone(axis_name=None)
-
-    def predict(params: Any, batch_stats: Any, rows: Any) -> Any:
-        found: Any = plain.apply({"params": params}, rows, method="predict")
-        return {"tag": found["log_p"].argmax(-1)}
-
-    run = Chunked(predict, parallel, chunk=CHUNK, trials=True, own_rows=True)
+    run = make_predict(model, parallel, trials=True)
     rows = lambda trials: [draws[i].held_out["dev"] for i in trials]
 
     def metrics(found: np.ndarray, arrays: Arrays) -> dict[str, float]:

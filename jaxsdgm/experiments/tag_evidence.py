@@ -12,7 +12,7 @@ from jaxsdgm.evaluation.tagging import entity_scores, tagging_report
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.setup import Config
-from jaxsdgm.experiments.tag_inputs import TagInputs, TagTrial
+from jaxsdgm.experiments.tag_inputs import TagInputs, TagTrial, tags_of
 from jaxsdgm.models.vsl import VSL
 from jaxsdgm.training.loop import Fit
 
@@ -35,11 +35,7 @@ def summarise(
     for split, arrays in trial.held_out.items():
         found[split] = predict(best.params, best.batch_stats, arrays)
         gold = inputs.corpus.splits[split].tags or ()
-        numbers = found[split]["tag"]
-        tags = [
-            [names[i] for i in row[: len(of_one)]]
-            for row, of_one in zip(numbers, gold, strict=True)
-        ]
+        tags = tags_of(found[split]["tag"], arrays, names)
         metrics[split] = tagging_report(tags, gold, names)
         if inputs.corpus.entities:
             metrics[split] |= entity_scores(tags, gold)

@@ -40,21 +40,18 @@ class Vocabularies:
         words, characters = (WordTokenizer.load(folder, name) for name in (WORDS, CHARACTERS))
         return cls(words, characters, tuple(tags))
 
-    def encode(self, words: Sequence[Sequence[str]], *, most: int, width: int = 0) -> Arrays:
+    def encode(self, words: Sequence[Sequence[str]], *, most: int) -> Arrays:
         """`ids [n, t]` and `characters [n, t, c]` of sentences, 0 at padding.
 
         A word in another case is looked up in lower case too, if it is not there as it stands.
-        Of a word the first `most` characters are read. `width` is the t that is wanted, if longer.
+        Of a word the first `most` characters are read.
         """
         known = set(self.words.words[self.words.first_word :])
         looked_up = [[w if w in known else w.lower() for w in of_one] for of_one in words]
-        longest = max(map(len, words))
-        ids, _ = self.words.encode_tokens(looked_up, longest)
-        t = max(width, longest)
-        ids = np.pad(ids, ((0, 0), (0, t - ids.shape[1])))
+        ids, lengths = self.words.encode_tokens(looked_up, max(map(len, words)))
         flat, _ = self.characters.encode_tokens((w for of_one in words for w in of_one), most)
         characters = np.zeros((*ids.shape, flat.shape[1]), np.int16)
-        characters[np.arange(t) < np.array([*map(len, words)])[:, None]] = flat
+        characters[np.arange(ids.shape[1]) < lengths[:, None]] = flat
         return {"ids": ids, "characters": characters}
 
     def labels(self, sentences: Sentences, width: int) -> np.ndarray:
@@ -64,6 +61,13 @@ class Vocabularies:
         for row, tags in zip(found, sentences.tags or (), strict=True):
             row[: len(tags)] = [numbers[tag] for tag in tags]
         return found
+
+
+def tags_of(numbers: np.ndarray, arrays: Arrays, names: Sequence[str]) -> list[list[str]]:
+    """Predicted numbers `[n, t]` as the tags of each sentence."""
+    lengths = (arrays["ids"] > 0).sum(1)
+    rows: Any = zip(numbers.tolist(), lengths.tolist(), strict=True)
+    return [[names[int(i)] for i in row[:n]] for row, n in rows]
 
 
 @dataclass(frozen=True)

@@ -8,8 +8,8 @@ from ml_collections import ConfigDict
 from jaxsdgm.data.tagged import without_digits
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments.setup import Config
-from jaxsdgm.experiments.tag import build_model, make_predict, tags_of
-from jaxsdgm.experiments.tag_inputs import CHARACTERS, WORDS, Vocabularies
+from jaxsdgm.experiments.tag import build_model, make_predict
+from jaxsdgm.experiments.tag_inputs import CHARACTERS, WORDS, Vocabularies, tags_of
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.parallel import Parallel
 
