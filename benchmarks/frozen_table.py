@@ -76,13 +76,19 @@ def make_config(args: argparse.Namespace, language: str, n: int, seed: int) -> A
     return config
 
 
+def run_config(args: argparse.Namespace, language: str, n: int, seed: int) -> Any:
+    """A cell's config and corpus (None: the one of the config), as a run of the system has them."""
+    config = make_config(args, language, n, seed)
+    return (config, None) if args.system in CLASSICAL else inputs.leave_out_few(config, None)
+
+
 def train(args: argparse.Namespace, base: inputs.Inputs, n: int) -> dict[str, np.ndarray]:
     """{split: accuracy [evaluations, seeds]} of one cell of a network."""
     parallel = Parallel(devices=jax.local_devices()[:1])
     scores: dict[str, list[list[float]]] = {"dev": [], "test": []}
     run = predict = initialise = None
     for seed in SEEDS:
-        config = make_config(args, base.language, n, seed)
+        config, _ = run_config(args, base.language, n, seed)
         one = inputs.redraw(base, config)
         model = systems.build(config, one, parallel)
         initialise = initialise or systems.make_initialise(model, one)
@@ -146,7 +152,7 @@ def fill(args: argparse.Namespace) -> None:
     """Runs what is missing in OUT."""
     done = {json.dumps([line[key] for key in KEY]) for line in read(args.out)}
     for language in args.languages.split(","):
-        base = inputs.load_inputs(make_config(args, language, 32, 0))
+        base = inputs.load_inputs(*run_config(args, language, 32, 0))
         for n in map(int, args.labels.split(",")):
             key = [args.corpus, language, n, args.system, args.unlabelled, args.fields]
             if json.dumps(key) in done:

@@ -242,6 +242,9 @@ def classification() -> ConfigDict:
     config.data.unlabelled_size = 0
     # At most this share of these is of data.unlabelled, the others of the training file.
     config.data.further_share = 1 / 3
+    # With model.label_prior=estimated they are left out if they are less than this share of the
+    # training file's unlabelled documents.
+    config.data.further_least = 0.25
     config.data.max_length = 200
     # Training documents of more than so many GiB stay in the host's memory; those of the next steps
     # are moved to the device while it works on the last ones.

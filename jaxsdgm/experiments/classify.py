@@ -14,7 +14,7 @@ from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.summary import write_summary
 from jaxsdgm.experiments import baselines, self_training, setup, ssvae
-from jaxsdgm.experiments.inputs import FEATURES, Inputs, redraw
+from jaxsdgm.experiments.inputs import FEATURES, Inputs, leave_out_few, redraw
 from jaxsdgm.experiments.outputs import make_evaluate
 from jaxsdgm.experiments.setup import Config, Model
 from jaxsdgm.experiments.sweep import compare_points, trials_of, tuned
@@ -41,6 +41,8 @@ def run(config: Config, workdir: Path, *, corpus: Corpus | None = None) -> dict[
     Several trials, or values of a sweep, train side by side, each in a sub-folder that is the
     workdir of a run of its own. `corpus` stands for the one that `config.data` describes.
     """
+    if config.model.system not in baselines.BASELINES:
+        config, corpus = leave_out_few(config, corpus)
     configs = trials_of(tuned(config))
     found = run_side_by_side({workdir / name: one for name, one in configs.items()}, corpus)
     if list(configs) == [""]:

@@ -109,6 +109,32 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
     return rotated(inputs, config)
 
 
+def leave_out_few(config: Config, corpus: Corpus | None) -> tuple[Config, Corpus | None]:
+    """A config and corpus without further documents of other proportions where these are few.
+
+    They are then what `label_prior=estimated` weighs against the training file's own; measured with
+    a sixth as many as these they gave nothing and cost up to a point (benchmarks/frozen_study.md).
+    """
+    if config.model.label_prior != "estimated" or not config.data.unlabelled:
+        return config, corpus
+    corpus = corpus or load_corpus(config.data)
+    further = len(corpus.splits["unlabelled"])
+    near = len(corpus.splits["train"]) - len(draw_subset(config, corpus).indices)
+    if further >= config.data.further_least * near:
+        return config, corpus
+    log.warning(
+        "%s: %d further documents beside %d of the training file are too few to gain by and are "
+        "left out, p(y) is uniform; config.data.further_least=0 keeps them",
+        corpus.source,
+        further,
+        near,
+    )
+    config = config.copy_and_resolve_references()
+    config.data.unlabelled, config.model.label_prior = "", "uniform"
+    splits = {name: split for name, split in corpus.splits.items() if name != "unlabelled"}
+    return config, replace(corpus, splits=splits)
+
+
 def redraw(inputs: Inputs, config: Config) -> Inputs:
     """The same corpora with the labelled subsets of another config."""
     subset = draw_subset(config, inputs.corpus)
