@@ -14,8 +14,9 @@ from jax import Array
 from jaxsdgm.distributions import at_least_float32
 
 PAD = 0
-#: logits that exist at a time
-ROWS, WORDS = 512, 4096
+#: rows and words whose logits exist at a time: of a CPU as many as a core's cache holds
+TILES = {"cpu": (128, 2048)}
+LARGE_TILE = 512, 4096
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -100,24 +101,29 @@ def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
 softmax_nll.defvjp(_forward, _backward)
 
 
+def _tile() -> tuple[int, int]:
+    return TILES.get(jax.default_backend(), LARGE_TILE)
+
+
 def _order(ids: Array) -> tuple[Any, Any, Any]:
     """Rows with words first, the way back from there, and how many tiles hold these."""
-    if len(ids) <= ROWS:
+    rows, _ = _tile()
+    if len(ids) <= rows:
         return slice(None), slice(None), 1
     empty = (ids == PAD).all(-1)
     order = jnp.argsort(empty)
-    return order, jnp.argsort(order), -(-(~empty).sum() // ROWS)
+    return order, jnp.argsort(order), -(-(~empty).sum() // rows)
 
 
 def _in_tiles(x: Array) -> Array:
-    """`[n, ...]` as `[tiles, ROWS, ...]`, filled up with zeros; one of all rows if they are few."""
-    rows = min(len(x), ROWS)
+    """`[n, ...]` as `[tiles, rows, ...]`, filled up with zeros; one of all rows if they are few."""
+    rows = min(len(x), _tile()[0])
     x = jnp.pad(x, ((0, -len(x) % rows), *((0, 0),) * (x.ndim - 1)))
     return x.reshape(-1, rows, *x.shape[1:])
 
 
 def _word_tiles(table: Array) -> int:
-    return -(-len(table) // WORDS)
+    return -(-len(table) // _tile()[1])
 
 
 def _logits(
@@ -127,8 +133,9 @@ def _logits(
 
     The last tile ends with the vocabulary: what it shares with the one before is -inf there.
     """
-    count = min(len(table), WORDS)
-    first = jnp.minimum(j * WORDS, len(table) - count)
+    _, size = _tile()
+    count = min(len(table), size)
+    first = jnp.minimum(j * size, len(table) - count)
     words = first + jnp.arange(count)
     part = jax.lax.dynamic_slice_in_dim(table, first, count)
     wide = at_least_float32(bias).dtype
@@ -136,12 +143,12 @@ def _logits(
     if silent_pad:
         scores = jnp.where(words == PAD, 0, scores)
     scores += jax.lax.dynamic_slice_in_dim(bias, first, count)
-    return jnp.where(words >= j * WORDS, scores, -jnp.inf), words, part
+    return jnp.where(words >= j * size, scores, -jnp.inf), words, part
 
 
 def _places(ids: Array, words: Array, j: Array) -> tuple[Array, Array]:
     """Where the words of the rows `[n, t]` are in tile j, and which of them are."""
-    here = (ids >= j * WORDS) & (ids <= words[-1]) & (ids != PAD)
+    here = (ids >= j * _tile()[1]) & (ids <= words[-1]) & (ids != PAD)
     return jnp.where(here, ids - words[0], 0), here
 
 

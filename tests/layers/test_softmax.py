@@ -40,8 +40,7 @@ def plain_nll(z, table, bias, ids, silent_pad):
 @pytest.mark.parametrize("tile", [(512, 4096), (512, 23), (512, 7), (3, 7), (4, 23)])
 @pytest.mark.parametrize("batched", [False, True])
 def test_values_and_gradients(x64, monkeypatch, tile, silent_pad, batched):
-    monkeypatch.setattr(softmax, "ROWS", tile[0])
-    monkeypatch.setattr(softmax, "WORDS", tile[1])
+    monkeypatch.setattr(softmax, "_tile", lambda: tile)
     *arguments, ids = problem(11, 6)
 
     def total(nll, z, table, bias):
