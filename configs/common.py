@@ -6,7 +6,7 @@ from ml_collections import ConfigDict
 def _shared() -> ConfigDict:
     config = ConfigDict()
     config.name = ""
-    # Which job: pretrain, masked_lm, classify or tag.
+    # Which job: pretrain, masked_lm, classify, tag or language_model.
     config.experiment = ""
     config.seed = 0
     # Workdir (or checkpoints folder, or one step in it) of the stage before; "" for random values.
@@ -384,6 +384,65 @@ def tagging() -> ConfigDict:
 
     config.training.max_steps = 30_000
     config.training.eval_every = 1_000
+    return config
+
+
+def language_model() -> ConfigDict:
+    """A text VAE or an LSTM language model (paper 4), with the values of its code on PTB."""
+    config = _shared()
+    config.experiment = "language_model"
+    # sgd or adam; gradients of a larger norm are scaled down to it.
+    config.optimizer, config.learning_rate, config.clip = "sgd", 0.5, 5.0
+    # Train an autoencoder first, whose encoder this one starts from (config.pretrained: of a run
+    # that is there).
+    config.pretrain_encoder = False
+    # Bring the encoder up to the decoder before each of its steps (He et al. 2019).
+    config.aggressive = False
+    # Runs of other seeds, side by side.
+    config.trials = 1
+    # Values to try, as a grid, each with all trials.
+    config.sweep = ConfigDict({"learning_rate": (), "kl_weight": (), "free_bits": ()})
+    # Workdir of a finished sweep whose best values, by the mean on dev, are taken; "": none.
+    config.tuned = ""
+    # The learning rate falls by `factor`, and the best parameters come back, after `patience`
+    # epochs that are no better, from epoch `first` on (from 0); the run ends with fall `decays`
+    # (0: none).
+    config.plateau = ConfigDict({"patience": 5, "first": 15, "factor": 0.5, "decays": 5})
+    # Measure the latent space: BLEU, smoothness, noise, copying, clusters, linear probes.
+    config.probes = False
+    # Draws of each test sentence's latent for its likelihood, and at a time.
+    config.evaluation = ConfigDict({"samples": 1000, "chunk": 500})
+
+    # ptb, yahoo, snli, yelp or files: the folder data.dir with train.txt, valid.txt and test.txt
+    # (snli and yelp also through TFDS, where it is empty).
+    config.data.source = "files"
+    # Lines are a label, a tab and the sentence; yelp's always are.
+    config.data.labelled = False
+    # Words that train has less often are read as <unk>.
+    config.data.min_count = 1
+    # Words kept of a sentence; 0: all.
+    config.data.max_words = 0
+    # Of the sentences that are drawn from TFDS's.
+    config.data.sample_seed = 0
+    config.data.batch_size = 32
+    del config.data.languages, config.data.normaliser, config.data.vocab_size
+
+    for name in ("layers", "pooling"):
+        del config.model[name]
+    for name in ("patience", "min_delta", "select"):
+        del config.training[name]
+    config.training.max_epochs = 100
+    config.model.embedding, config.model.hidden, config.model.latent = 256, 256, 32
+    config.model.dropout = 0.5
+    # The weight of the divergence grows on a line over so many epochs (0: at once), or on one that
+    # starts again every kl_cycle_epochs.
+    config.model.kl_weight, config.model.kl_warmup_epochs = 1.0, 0
+    config.model.kl_cycle_epochs = 0
+    # Where it is free below model.free_bits nats: none, dimension (a share of them in each),
+    # sentence, or batch (its mean).
+    config.model.free_bits_of, config.model.free_bits = "none", 0.0
+    # Draws of the importance-weighted bound; 1: the plain one.
+    config.model.importance_samples = 1
     return config
 
 

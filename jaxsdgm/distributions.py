@@ -63,7 +63,7 @@ def kl(q: DiagonalGaussian, p: DiagonalGaussian | None = None) -> Array:
     return kl_per_dimension(q, p or standard_normal_like(q)).sum(-1)
 
 
-def free_bits(kl_dims: Array, budget: float) -> Array:
+def free_bits(kl_dims: Array, budget: Array | float) -> Array:
     """sum_d max(budget / z, KL_d): no pressure on a dimension below its share of the budget.
 
     `kl_dims [..., z]` comes from `kl_per_dimension`; `budget` is in nats, for all dimensions

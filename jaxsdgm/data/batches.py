@@ -5,7 +5,7 @@ A plan for steps [start, start + count) is {group: Rows}, where every array is `
 
 from collections.abc import Sequence
 from dataclasses import dataclass, field
-from functools import lru_cache
+from functools import cached_property, lru_cache
 
 import numpy as np
 
@@ -207,3 +207,37 @@ class PretrainingPlan:
             epoch, j = divmod(i, rounds)
             batches.append(order(epoch)[j * b : (j + 1) * b])
         return {self.group: _rows(self.group, batches, _up(b, self.multiple))}
+
+
+@dataclass(frozen=True)
+class EqualLengthPlan:
+    """Batches of sentences of one length each, in a new random order every pass (paper 4, §1).
+
+    Of each length the sentences, in their order, are cut into batches of `batch_size`; the last one
+    may be smaller. Which sentences share a batch never changes.
+    """
+
+    group: str
+    lengths: np.ndarray  # [n]
+    batch_size: int
+    seed: int
+    multiple: int = 1
+
+    @cached_property
+    def batches(self) -> list[np.ndarray]:
+        """Positions of the sentences of every batch, short ones first."""
+        order = np.argsort(self.lengths, kind="stable")
+        bounds = np.flatnonzero(np.diff(self.lengths[order])) + 1
+        runs = np.split(order, bounds)
+        cut = lambda run: np.split(run, range(self.batch_size, len(run), self.batch_size))
+        return [batch for run in runs for batch in cut(run)]
+
+    def __call__(self, start: int, count: int) -> Plan:
+        """The plan of the steps [start, start + count)."""
+        n = len(self.batches)
+        passes = {
+            epoch: np.random.default_rng([self.seed, 0, epoch]).permutation(n)
+            for epoch in range(start // n, (start + count - 1) // n + 1)
+        }
+        batches = [self.batches[passes[i // n][i % n]] for i in range(start, start + count)]
+        return {self.group: _rows(self.group, batches, _up(self.batch_size, self.multiple))}

@@ -275,7 +275,7 @@ def make_task(
     )
 
 
-def rate_division(config: Config) -> Callable[[Any, Any], Any] | None:
+def rate_division(config: Config) -> Callable[[Any, Any, Any], Any] | None:
     """Divides learning rates where dev has not improved for so long; None: never."""
     after = config.rate_division.after
     return partial(divide_rate, after=after, by=config.rate_division.by) if after else None

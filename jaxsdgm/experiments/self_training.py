@@ -140,7 +140,7 @@ class Teacher:
         """`[T, n, k]`."""
         return np.exp(self.predict(params, batch_stats, self.rows)["log_q"])
 
-    def relabel(self, states: SelfTrained, bests: Best) -> SelfTrained:
+    def relabel(self, states: SelfTrained, bests: Best, scores: Any) -> SelfTrained:
         """New labels for the runs whose last evaluation was their best."""
         fresh = np.flatnonzero(fetch(bests.failures) == 0)
         if not len(fresh):

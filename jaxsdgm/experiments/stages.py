@@ -9,7 +9,7 @@ from jaxsdgm.data.documents import write_text
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.cells import CLASSIFIED
 from jaxsdgm.evaluation.report import comparison_rows, write_comparison
-from jaxsdgm.experiments import classify, masked_lm, pretrain, setup, tag
+from jaxsdgm.experiments import classify, language_model, masked_lm, pretrain, setup, tag
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.training.progress import log
 
@@ -18,6 +18,7 @@ EXPERIMENTS = {
     "masked_lm": masked_lm.run,
     "classify": classify.run,
     "tag": tag.run,
+    "language_model": language_model.run,
 }
 STAGE = "stage:"
 

@@ -14,6 +14,7 @@ from jaxsdgm.experiments.setup import Config
 SWEPT = {
     "beta": "model.beta",
     "kl_weight": "model.kl_weight",
+    "free_bits": "model.free_bits",
     "reconstruction_weight": "model.reconstruction_weight",
     "feature_weight": "model.feature_weight",
     "labelled_weight": "model.labelled_weight",
@@ -53,7 +54,8 @@ def trials_of(config: Config) -> dict[str, Config]:
             one = config.copy_and_resolve_references()
             with one.unlocked():
                 one.trials, one.seed = 1, config.seed + trial
-                one.data.subset_seed = config.data.subset_seed + trial
+                if "subset_seed" in config.data:
+                    one.data.subset_seed = config.data.subset_seed + trial
                 one.sweep.update({name: (float(value),) for name, value in values.items()})
                 one.update_from_flattened_dict({SWEPT[k]: float(x) for k, x in values.items()})
             parts = [f"{k}={x:g}" for k, x in values.items() if len(swept[k]) > 1]
@@ -63,7 +65,11 @@ def trials_of(config: Config) -> dict[str, Config]:
 
 
 def compare_points(
-    configs: Mapping[str, Config], found: Sequence[dict[str, Any]], *, score: str = "accuracy"
+    configs: Mapping[str, Config],
+    found: Sequence[dict[str, Any]],
+    *,
+    score: str = "accuracy",
+    maximise: bool = True,
 ) -> dict[str, Any]:
     """Scores of the trials of every point of a sweep; the best mean on dev is chosen.
 
@@ -81,6 +87,6 @@ def compare_points(
     whole = [point for point in points.values() if not point["failed"]]
     if not whole:
         raise UserError("every point of the sweep has a trial that could not go on (see above)")
-    best = max(whole, key=lambda point: point["dev"]["mean"])
+    best = (max if maximise else min)(whole, key=lambda point: point["dev"]["mean"])
     scores = {split: best[split] for split in ("dev", "test")}
     return {"points": list(points.values()), "chosen": best["values"], score: scores}

@@ -142,7 +142,8 @@ class LSTMDecoder(nn.Module):
         repeated = jnp.broadcast_to(latents[:, None], (*previous.shape[:2], latents.shape[-1]))
         x = jnp.concatenate([repeated, previous], -1)[order]
         x = RowDropout(self.dropout)(x, row[order], train=train)
-        states = LSTM(self.hidden, self.backend, **types, name="lstm")(x, lengths[order])
+        lstm = LSTM(x.shape[-1], self.hidden, self.backend, **types, name="lstm")
+        states, _ = lstm(x, lengths[order])
         states, kernel = promote_dtype(states, kernel, dtype=self.dtype)
         tokens = states.reshape(-1, self.hidden), kernel.T, bias, ids[order].reshape(-1, 1)
         nll: Any = softmax_nll(*tokens, False)

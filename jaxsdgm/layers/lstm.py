@@ -21,23 +21,25 @@ KEPT = 2**27
 State = tuple[Array, Array]  # h and c, [b, h] each
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(6,))
+@partial(jax.custom_vjp, nondiff_argnums=(7,))
 def lstm_scan(
     x: Array,
     kernel_in: Array,
     kernel_hidden: Array,
     bias: Array,
+    first: State,
     lengths: Array,
     backwards: Array,
     packs: int,
 ) -> tuple[Array, Array]:
-    """One direction over the first `lengths [b]` steps of `x [t, b, d]`, from a state of zeros.
+    """One direction over the first `lengths [b]` steps of `x [t, b, d]`.
 
     Beyond KEPT the gates are computed again in the backward pass, and c from the first one of its
     chunk: of a step there remains h, a sixth of what the gates, h and c would take, for a third
     more arithmetic.
 
     Args:
+      first: the state to start from; of a loop backwards it has to be zeros.
       backwards: from each row's last token to its first, a scalar; both directions are one loop
         under `vmap` over it and the kernels.
       packs: 1, or PACKS where the rows are sorted, longest first: then no work is done for rows
@@ -47,7 +49,7 @@ def lstm_scan(
     Returns:
       Outputs `[t, b, h]`, 0 beyond a row's length, and the last states `[b, h]`.
     """
-    return _forward(x, kernel_in, kernel_hidden, bias, lengths, backwards, packs)[0]
+    return _forward(x, kernel_in, kernel_hidden, bias, first, lengths, backwards, packs)[0]
 
 
 def _forward(
@@ -55,6 +57,7 @@ def _forward(
     kernel_in: Array,
     kernel_hidden: Array,
     bias: Array,
+    first: State,
     lengths: Array,
     backwards: Array,
     packs: int,
@@ -74,11 +77,10 @@ def _forward(
         every = every if keeps else [*every, state[1]]
         return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
 
-    zero = jnp.zeros((b, h), x.dtype)
     shapes = [(k, b, h), (k, b, h), (k, b, 4 * h)] if keeps else [(k, b, h), (b, h)]
     kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
-    (last, _), kept = jax.lax.fori_loop(0, n, body, ((zero, zero), kept))
-    return (joined(kept[0], t), last), (x, *parameters, kept)
+    (last, _), kept = jax.lax.fori_loop(0, n, body, (first, kept))
+    return (joined(kept[0], t), last), (x, *parameters, first, kept)
 
 
 def _chunk(
@@ -103,9 +105,7 @@ def _chunk(
 
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
         gate, keep = inputs
-        i, f, g, o = gates = _activated(gate + state[0] @ kernel_hidden)
-        c = f * state[1] + i * g
-        h = o * jnp.tanh(c)
+        (h, c), gates = _cell(gate, state, kernel_hidden)
         state = jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])
         kept = (jnp.where(keep, h, 0),)
         more = (jnp.where(keep, c, 0), jnp.concatenate(gates, -1)) if keeps else ()
@@ -116,7 +116,7 @@ def _chunk(
 
 
 def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
-    x, kernel_in, kernel_hidden, bias, lengths, backwards, (hs, *kept) = residuals
+    x, kernel_in, kernel_hidden, bias, lengths, backwards, first, (hs, *kept) = residuals
     (t, b), d_outputs, chunks = x.shape[:2], chunks_of(gradients[0]), chunks_of(x)
     n, k = chunks.shape[:2]
     steps = {size: partial(_chunk_backward, size) for size in row_counts(b, packs)}
@@ -125,9 +125,9 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
     def body(i: Array, carry: Any) -> Any:
         d_state, d_parameters, d_x = carry
         j = jnp.where(backwards, i, n - 1 - i)
-        values = chunks[j], _before(hs, j, backwards), d_outputs[j]
+        values = chunks[j], _before(hs, first[0], j, backwards), d_outputs[j]
         if len(kept) == 2:
-            cells = _before(kept[0], j, backwards), kept[0][j], kept[1][j]
+            cells = _before(kept[0], first[1], j, backwards), kept[0][j], kept[1][j]
         else:
             cells = (kept[0][j][None],)
         step = switch(steps, lengths, k * j)
@@ -137,8 +137,8 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
     d_state = gradients[1], jnp.zeros_like(gradients[1])
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_in, kernel_hidden, bias)]
     carry = d_state, zeros, jnp.zeros_like(chunks)
-    _, d_parameters, d_x = jax.lax.fori_loop(0, n, body, carry)
-    return joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], None, None
+    d_first, d_parameters, d_x = jax.lax.fori_loop(0, n, body, carry)
+    return joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], d_first, None, None
 
 
 def _chunk_backward(
@@ -231,19 +231,31 @@ def cudnn_weights(kernel_in: Array, kernel_hidden: Array, bias: Array) -> Array:
     return jnp.concatenate([*matrices, *biases])
 
 
+def lstm_step(gates: Array, state: State, kernel_hidden: Array) -> State:
+    """h and c `[b, h]` after one step; `gates [b, 4h]` is what the input gives, bias included."""
+    return _cell(gates, state, kernel_hidden)[0]
+
+
+def _cell(gates: Array, state: State, kernel_hidden: Array) -> tuple[State, tuple[Array, ...]]:
+    """The state after a step, and the gates i, f, g, o."""
+    i, f, g, o = parts = _activated(gates + state[0] @ kernel_hidden)
+    c = f * state[1] + i * g
+    return (o * jnp.tanh(c), c), parts
+
+
 def _activated(gates: Array) -> tuple[Array, Array, Array, Array]:
     i, f, g, o = jnp.split(gates, 4, axis=-1)
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-def _before(states: Array, j: Array, backwards: Array) -> Array:
+def _before(states: Array, first: Array, j: Array, backwards: Array) -> Array:
     """The states `[k, b, h]` that the steps of chunk j started from."""
     n = len(states)
     k = jnp.where(backwards, j + 1, j - 1)
     near = states[jnp.clip(k, 0, n - 1), jnp.where(backwards, 0, -1)]
-    first = jnp.where((k >= 0) & (k < n), near, 0)
+    start = jnp.where((k >= 0) & (k < n), near, first)
     ordered = in_order(states[j], backwards)
-    return in_order(jnp.concatenate([first[None], ordered[:-1]]), backwards)
+    return in_order(jnp.concatenate([start[None], ordered[:-1]]), backwards)
 
 
 def _put(state: State, rows: State) -> State:

@@ -13,7 +13,7 @@ from jaxsdgm.layers.chunks import PACKS
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.gru import gru_scan
 from jaxsdgm.layers.linear import uniform_fan
-from jaxsdgm.layers.lstm import lstm_cudnn, lstm_scan
+from jaxsdgm.layers.lstm import State, lstm_cudnn, lstm_scan, lstm_step
 
 #: of the LSTM: one loop for all rows; one that leaves out rows that have ended, for rows sorted by
 #: length; cuDNN's. The last two only outside `vmap` and where rows are not spread over devices.
@@ -51,9 +51,11 @@ class BiLSTMLayer(nn.Module):
         time_major = x.swapaxes(0, 1)
         packs = PACKS if self.backend == "packed" else 1
 
+        zero = jnp.zeros((len(x), self.hidden), x.dtype)
+
         def one_way(kernel_in: Array, kernel_hidden: Array, bias: Array, backwards: Array) -> Any:
-            parameters = kernel_in, kernel_hidden, bias
-            return lstm_scan(time_major, *parameters, lengths, backwards, packs)
+            rest = (zero, zero), lengths, backwards, packs
+            return lstm_scan(time_major, kernel_in, kernel_hidden, bias, *rest)
 
         both = kernel_in, kernel_hidden, bias, jnp.array([False, True])
         if packs == 1:
@@ -93,33 +95,47 @@ class BiLSTM(nn.Module):
 
 
 class LSTM(nn.Module):
-    """One unidirectional LSTM layer from a state of zeros; gates and biases as of `BiLSTMLayer`.
+    """One unidirectional LSTM layer; gates and biases as of `BiLSTMLayer`.
 
     With the backend "packed" the rows have to be sorted, longest first; cuDNN has no part in it.
+    `init` gives the first values of kernels and biases, torch's unless given.
     """
 
+    inputs: int
     hidden: int
     backend: str = "scan"
+    init: nn.initializers.Initializer | None = None
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
-    @nn.compact
-    def __call__(self, x: Array, lengths: Array) -> Array:
-        """`x [b, t, d]`, `lengths [b]` >= 1 -> states of all steps `[b, t, h]`, 0 at padding."""
-        kernel_in = self._param("kernel_in", (x.shape[-1], 4 * self.hidden))
-        kernel_hidden = self._param("kernel_hidden", (self.hidden, 4 * self.hidden))
-        bias = self._param("bias_in", (4 * self.hidden,))
-        bias = bias + self._param("bias_hidden", (4 * self.hidden,))
-        x, kernel_in, kernel_hidden, bias = promote_dtype(
-            x, kernel_in, kernel_hidden, bias, dtype=self.dtype
-        )
-        packs = PACKS if self.backend == "packed" else 1
-        parameters = kernel_in, kernel_hidden, bias, lengths, jnp.array(False)
-        found: Any = lstm_scan(x.swapaxes(0, 1), *parameters, packs)
-        return found[0].swapaxes(0, 1)
+    def setup(self) -> None:
+        init, wide = self.init or uniform_fan(self.hidden), 4 * self.hidden
+        param = lambda name, *shape: self.param(name, init, shape, self.param_dtype)
+        self.kernel_in = param("kernel_in", self.inputs, wide)
+        self.kernel_hidden = param("kernel_hidden", self.hidden, wide)
+        self.bias_in, self.bias_hidden = param("bias_in", wide), param("bias_hidden", wide)
 
-    def _param(self, name: str, shape: tuple[int, ...]) -> Array:
-        return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)
+    def __call__(self, x: Array, lengths: Array, first: State | None = None) -> tuple[Array, Array]:
+        """`x [b, t, d]`, `lengths [b]` >= 1 -> states h `[b, t, h]`, 0 at padding, and the last.
+
+        It starts from the state `first`, h and c `[b, h]`, of zeros unless given.
+        """
+        x, kernel_in, kernel_hidden, bias = self._promoted(x)
+        zero = jnp.zeros((len(x), self.hidden), x.dtype)
+        first = (zero, zero) if first is None else jax.tree.map(lambda s: s.astype(x.dtype), first)
+        rest = lengths, jnp.array(False), PACKS if self.backend == "packed" else 1
+        time_major = x.swapaxes(0, 1)
+        found: Any = lstm_scan(time_major, kernel_in, kernel_hidden, bias, first, *rest)
+        return found[0].swapaxes(0, 1), found[1]
+
+    def step(self, x: Array, state: State) -> State:
+        """The state after one input `[b, d]`."""
+        x, kernel_in, kernel_hidden, bias = self._promoted(x)
+        return lstm_step(x @ kernel_in + bias, state, kernel_hidden)
+
+    def _promoted(self, x: Array) -> list[Array]:
+        parameters = self.kernel_in, self.kernel_hidden, self.bias_in + self.bias_hidden
+        return promote_dtype(x, *parameters, dtype=self.dtype)
 
 
 def longest_first(lengths: Array) -> tuple[Array, Array]:

@@ -215,7 +215,7 @@ def _train(
             speed = _speed([windows[i] for i in active], parallel)
             progress.report(step, rate, f"{_message(rows, task.score)} | {speed}")
         for i, run in list(active.items()):
-            reason = run.notes["stopped"] or _end(schedule, step, windows[i].failures)
+            reason = run.notes["stopped"] or _end(schedule, step, windows[i])
             if reason:
                 run.end(reason, program.tree_of(i))
                 del active[i]
@@ -225,11 +225,11 @@ def _train(
             program.shrink(list(active))
 
 
-def _end(schedule: Schedule, step: int, failures: int) -> str:
+def _end(schedule: Schedule, step: int, window: Window) -> str:
     """One of ENDS, or nothing."""
     if step >= schedule.last_step:
         return "end"
-    return "patience" if 0 < schedule.patience <= failures else ""
+    return "patience" if window.ended or 0 < schedule.patience <= window.failures else ""
 
 
 class _Clock:

@@ -47,3 +47,8 @@ def cosine(step: Any, *, steps: int, end: float, warmup: int) -> Array:
 def triangle(step: Any, *, steps: int, warmup: int) -> Array:
     """Up to 1 in `warmup` steps, then down a line that reaches 0 after `steps` (spec §11.1)."""
     return jnp.where(step < warmup, (step + 1) / warmup, jnp.maximum(1 - step / steps, 0))
+
+
+def restarts(epoch: Any, period: int) -> Array:
+    """Half a cosine from 1 towards 0 over a period of epochs, and again (paper 4, spec §5)."""
+    return 0.5 * (1 + jnp.cos(jnp.pi * (jnp.asarray(epoch) % period) / period))

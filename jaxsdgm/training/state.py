@@ -84,7 +84,9 @@ def compare(
     )
 
 
-def divide_rate(states: TrainState, bests: Best, *, after: int, by: float) -> TrainState:
+def divide_rate(
+    states: TrainState, bests: Best, scores: Array, *, after: int, by: float
+) -> TrainState:
     """Side-by-side states `[T, ...]`, with a lower rate where dev failed to improve `after` times.
 
     An improvement starts the count again and leaves the rate as it is, so that it may fall again.
@@ -121,6 +123,16 @@ def adam(
     kind = lambda path, _: "frozen" if is_part(path, frozen) else "moving"
     kinds = lambda params: jax.tree_util.tree_map_with_path(kind, params)
     return optax.partition({"moving": moving, "frozen": optax.set_to_zero()}, kinds)
+
+
+def sgd(*, clip: float) -> Any:
+    """The gradient itself, times min(1, clip / (norm + 1e-6)) as torch's clipping has it."""
+
+    def update(updates: Any, state: Any, params: Any = None) -> tuple[Any, Any]:
+        scale = jnp.minimum(1.0, clip / (optax.tree.norm(updates) + 1e-6))
+        return jax.tree.map(lambda u: u * scale.astype(u.dtype), updates), state
+
+    return optax.GradientTransformation(lambda params: optax.EmptyState(), update)
 
 
 def is_part(path: Any, names: Collection[str]) -> bool:

@@ -42,8 +42,10 @@ class Task:
     score: str  # the dev metric that selects
     maximise: bool
     segment: int = 0  # steps, at most, whose plan is on the device at a time; 0: all of a window
-    #: (states, bests) `[T, ...]` -> states to go on with, after every evaluation
-    between: Callable[[Any, Any], Any] | None = None
+    #: (states, bests, scores) `[T, ...]` -> states to go on with, after every evaluation
+    between: Callable[[Any, Any, Any], Any] | None = None
+    #: states -> which runs end with this evaluation, `[T]`
+    ended: Callable[[Any], Any] | None = None
 
 
 @dataclass(frozen=True)
@@ -64,6 +66,7 @@ class Window:
     metrics: dict[str, float]  # of the evaluation
     best: float  # score so far
     failures: int  # evaluations since
+    ended: bool  # by the task's own rule
     examples: int
     flops: Flops  # of matrix products, by dtype
     compiling: float  # seconds
@@ -192,12 +195,15 @@ class Program:
         best = self.tree["best"]
         best_scores, failures = fetch((best.score, best.failures))
         if self.task.between:
-            self.tree["state"] = self.task.between(state, best)
+            self.tree["state"] = self.task.between(state, best, scores)
+        ended = np.zeros(len(self.slots), bool)
+        if self.task.ended:
+            ended = fetch(self.task.ended(self.tree["state"]))
         flops = {dtype: count * x for dtype, x in self.flops.items()}
         windows = {}
         for slot, (i, n) in enumerate(zip(self.slots, examples, strict=True)):
             terms = jax.tree.map(lambda x, slot=slot: x[slot], history)
-            found = float(best_scores[slot]), int(failures[slot])
+            found = float(best_scores[slot]), int(failures[slot]), bool(ended[slot])
             cost = int(n), flops, compiling, training
             windows[i] = Window(terms, metrics[slot], *found, *cost)
         return windows

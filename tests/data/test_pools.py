@@ -1,8 +1,5 @@
 """Pools in rotation, and the draws of the SSVAE paper."""
 
-import os
-from pathlib import Path
-
 import numpy as np
 import pytest
 
@@ -16,8 +13,9 @@ from jaxsdgm.data.pools import (
 )
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
+from tests.parity import golden
 
-FOLDER = Path(os.environ.get("JAXSDGM_GOLDEN", Path(__file__).parents[1] / "golden")) / "ssvae"
+FOLDER = golden.ROOT / "ssvae"
 
 
 @pytest.fixture(scope="module")

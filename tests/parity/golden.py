@@ -5,9 +5,10 @@ import re
 from pathlib import Path
 
 import numpy as np
+import pytest
 from flax.traverse_util import flatten_dict, unflatten_dict
 
-FOLDER = Path(os.environ.get("JAXSDGM_GOLDEN", Path(__file__).parents[1] / "golden")) / "sdgm"
+ROOT = Path(os.environ.get("JAXSDGM_GOLDEN", Path(__file__).parents[1] / "golden"))
 LANGUAGES = ("en", "de")
 
 #: torch parameter -> path in our tree; {l} is the language, * the rest of the name
@@ -59,11 +60,20 @@ LEAVES = {"weight": "kernel", "bias": "bias"}
 NORM_LEAVES = {"weight": "scale", "bias": "bias", "running_mean": "mean", "running_var": "var"}
 
 
-def cases(pattern: str) -> list[Path]:
+DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
+
+
+def cases(paper: str, pattern: str) -> list[Path]:
     """The fixture files whose name matches; an empty list fails the test that asks for it."""
-    found = sorted(path for path in FOLDER.glob("*.npz") if re.fullmatch(pattern, path.stem))
-    assert found, f"no fixture {pattern} in {FOLDER}"
+    folder = ROOT / paper
+    found = sorted(path for path in folder.glob("*.npz") if re.fullmatch(pattern, path.stem))
+    assert found, f"no fixture {pattern} in {folder}"
     return found
+
+
+def files(paper: str, pattern: str) -> pytest.MarkDecorator:
+    """A test for each of the fixture files whose name matches."""
+    return pytest.mark.parametrize("path", cases(paper, pattern), ids=lambda path: path.stem)
 
 
 def load(path: Path, dtype: type) -> dict[str, np.ndarray]:

@@ -1,6 +1,7 @@
 """NXVAE, M1+M2 and AUX against the paper's code: values, gradients, running statistics."""
 
 import functools
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -19,23 +20,17 @@ from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.training import schedules
 from jaxsdgm.training.state import reference_adversarial_adam
 from tests.parity import golden
-from tests.parity.golden import assert_close, assert_trees_close, cases, load, to_flax, under
+from tests.parity.golden import (
+    DTYPES,
+    assert_close,
+    assert_trees_close,
+    cases,
+    load,
+    to_flax,
+    under,
+)
 
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-
-
-def files(pattern):
-    return pytest.mark.parametrize("path", cases(pattern), ids=lambda path: path.stem)
-
-
-@pytest.fixture(autouse=True)
-def _precision(request):
-    double = getattr(request.node, "callspec", None) is not None and (
-        request.node.callspec.params.get("dtype") is np.float64
-    )
-    jax.config.update("jax_enable_x64", double)
-    yield
-    jax.config.update("jax_enable_x64", False)
+files = partial(golden.files, "sdgm")
 
 
 def encoder_config(params):
@@ -304,7 +299,7 @@ def recorded_noise(arrays):
 
 
 TERMS = {"reconstruction": "nll", "kl_z2": "kld", "kl_z1": "z1kld"}
-TOTALS = cases(r"(m1m2|aux)_(total.*|labelled|unlabelled|unlabelled_chunked|fixenc)")
+TOTALS = cases("sdgm", r"(m1m2|aux)_(total.*|labelled|unlabelled|unlabelled_chunked|fixenc)")
 #: the right KL(q(y|x) || p(y)), and the paper's average over labels where a fixture has both
 VARIANTS = [
     pytest.param(path, averaged, id=f"{path.stem}-{'averaged' if averaged else 'summed'}")

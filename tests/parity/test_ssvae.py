@@ -1,8 +1,7 @@
 """SSVAE and its simplifications against the paper's code: values, gradients, four updates."""
 
 import json
-import os
-from pathlib import Path
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,27 +15,12 @@ from jaxsdgm.layers.encoders import TextEncoder
 from jaxsdgm.models.ssvae import SSVAE
 from jaxsdgm.training import schedules
 from jaxsdgm.training.state import adam
-from tests.parity.golden import assert_close, assert_trees_close, load, under
+from tests.parity import golden
+from tests.parity.golden import DTYPES, assert_close, assert_trees_close, load, under
 
-FOLDER = Path(os.environ.get("JAXSDGM_GOLDEN", Path(__file__).parents[1] / "golden")) / "ssvae"
 UNK, PAD, GO = 0, 1, 2  # theirs
 
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-
-
-def files(pattern):
-    found = sorted(FOLDER.glob(f"{pattern}.npz"))
-    assert found, f"no fixture {pattern} in {FOLDER}"
-    return pytest.mark.parametrize("path", found, ids=lambda path: path.stem)
-
-
-@pytest.fixture(autouse=True)
-def _precision(request):
-    callspec = getattr(request.node, "callspec", None)
-    double = callspec is not None and callspec.params.get("dtype") is np.float64
-    jax.config.update("jax_enable_x64", double)
-    yield
-    jax.config.update("jax_enable_x64", False)
+files = partial(golden.files, "ssvae")
 
 
 # -- their arrays in our form --------------------------------------------------------------------
@@ -156,7 +140,7 @@ def loss_of(model, params, batch, noise, g, c):
 
 
 @DTYPES
-@files("ssvae_*")
+@files("ssvae_.*")
 def test_objectives(path, dtype):
     arrays = load(path, dtype)
     clamped, c, g = not np.isnan(arrays["in/kl_th"]), arrays["in/kl_coeff"], arrays["in/g"]
@@ -305,7 +289,7 @@ def test_annealing(path):
 
 def test_every_parameter_is_compared():
     """No name of theirs is forgotten: as many numbers here as there."""
-    path = FOLDER / "ssvae_zy_separate_kl_full_true.npz"
+    path = golden.ROOT / "ssvae" / "ssvae_zy_separate_kl_full_true.npz"
     arrays = load(path, np.float64)
     theirs = sum(x.size for x in under(arrays, "param/").values())
     found = sum(x.size for x in flatten_dict(to_flax(under(arrays, "param/"))).values())

@@ -1,7 +1,6 @@
 """VSL against the paper's code: values, gradients, remembered priors, annealing, trajectories."""
 
-import os
-from pathlib import Path
+from functools import partial
 
 import jax
 import jax.numpy as jnp
@@ -16,27 +15,12 @@ from jaxsdgm.models.terms import masked_mean
 from jaxsdgm.models.vsl import VSL, PriorStore
 from jaxsdgm.training import schedules
 from jaxsdgm.training.state import adam
-from tests.parity.golden import assert_close, assert_trees_close, load, under
+from tests.parity import golden
+from tests.parity.golden import DTYPES, assert_close, assert_trees_close, load, under
 
-FOLDER = Path(os.environ.get("JAXSDGM_GOLDEN", Path(__file__).parents[1] / "golden")) / "vsl"
 SYSTEMS = {"g": "vsl-g", "flat": "vsl-gg-flat", "hier": "vsl-gg-hier", "bigru": "bigru"}
 
-DTYPES = pytest.mark.parametrize("dtype", [np.float32, np.float64], ids=["float32", "float64"])
-
-
-def files(pattern):
-    found = sorted(FOLDER.glob(f"{pattern}.npz"))
-    assert found, f"no fixture {pattern} in {FOLDER}"
-    return pytest.mark.parametrize("path", found, ids=lambda path: path.stem)
-
-
-@pytest.fixture(autouse=True)
-def _precision(request):
-    callspec = getattr(request.node, "callspec", None)
-    double = callspec is not None and callspec.params.get("dtype") is np.float64
-    jax.config.update("jax_enable_x64", double)
-    yield
-    jax.config.update("jax_enable_x64", False)
+files = partial(golden.files, "vsl")
 
 
 # -- their arrays in our form --------------------------------------------------------------------
@@ -181,7 +165,7 @@ def stores(arrays, model, batch, width):
 
 
 @DTYPES
-@files("[bv]*")
+@files("[bv].*")
 def test_objective(path, dtype):
     """Every term, the loss and its gradients, on recorded parameters and draws."""
     arrays = load(path, dtype)
@@ -236,7 +220,7 @@ def test_objective(path, dtype):
 
 
 @DTYPES
-@files("[bv]*")
+@files("[bv].*")
 def test_what_is_inferred(path, dtype):
     """States, posteriors, draws, the decoder's vectors and the tags' logits."""
     arrays = load(path, dtype)
@@ -323,7 +307,7 @@ def test_annealing(path):
         np.testing.assert_allclose(found, arrays[f"out/rate_{name}"], rtol=1e-5, atol=1e-7)
 
 
-@files("traj_*")
+@files("traj_.*")
 def test_trajectory(path):
     """Some steps of clipped Adam, with priors that are replaced on the way."""
     arrays = load(path, np.float32)
