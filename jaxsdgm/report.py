@@ -3,8 +3,8 @@ python -m jaxsdgm.report --tables WORKDIR [--out=DIR]
 
 Compares all finished classification runs at or below the workdirs: DIR/summary.html (.md, .csv,
 .json), and with the pretraining runs there fills the paper's tables: DIR/paper_tables.html (.md),
-DIR/tables/*.csv and *.tex; runs of SSVAEs and VSLs fill those of their papers,
-DIR/ssvae_tables.html and DIR/vsl_tables.html (.md).
+DIR/tables/*.csv and *.tex; runs of SSVAEs, VSLs and text VAEs fill those of their papers,
+DIR/ssvae_tables.html, DIR/vsl_tables.html and DIR/textvae_tables.html (.md).
 With --tables, the words of one finished run as the paper's Tables 3, 14 and 15:
 DIR/word_tables.html (.md) and DIR/tables/. DIR is the first workdir unless given. Exit status: 0
 done, 2 bad input, such as no run.
@@ -24,6 +24,7 @@ from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.evaluation.ssvae_tables import write_ssvae_tables
 from jaxsdgm.evaluation.summary import write_summary
 from jaxsdgm.evaluation.tables import run_of
+from jaxsdgm.evaluation.textvae_tables import write_textvae_tables
 from jaxsdgm.evaluation.vsl_tables import write_vsl_tables
 from jaxsdgm.evaluation.word_tables import write_word_tables
 
@@ -33,13 +34,14 @@ _TABLES = flags.DEFINE_bool("tables", False, "The words of one run as tables.")
 
 def compare(folders: Sequence[str], out: Path) -> str:
     """Writes the comparison and the paper's tables; returns what to say."""
-    found, passed = read_runs(folders, pretraining=True)
+    found, passed = read_runs(folders, others=True)
     runs = [run for run in found if run["kind"] in CLASSIFIED]
-    # the paper has no table of zero-shot runs, and that of VSL is another
-    tabled = [run for run in found if run["kind"] not in ("zero_shot", "tag")]
+    # the paper has no table of zero-shot runs, and those of VSL and of text VAEs are others
+    tabled = [run for run in found if run["kind"] not in ("zero_shot", "tag", "language_model")]
     tables = write_tables(out, tabled)
     more = {"SSVAE": write_ssvae_tables(out, [*map(run_of, tabled)])}
     more["VSL"] = write_vsl_tables(out, runs)
+    more["text VAE"] = write_textvae_tables(out, found)
     page = write_summary(out, runs, passed=passed, tables=tables.name)
     if passed:
         print(f"passed over: {'; '.join(passed)}", file=sys.stderr)

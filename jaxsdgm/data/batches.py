@@ -232,6 +232,11 @@ class EqualLengthPlan:
         cut = lambda run: np.split(run, range(self.batch_size, len(run), self.batch_size))
         return [batch for run in runs for batch in cut(run)]
 
+    @cached_property
+    def everything(self) -> dict[str, np.ndarray]:
+        """Rows of every batch, arrays `[batches, b]`."""
+        return _rows(self.group, self.batches, _up(self.batch_size, self.multiple))
+
     def __call__(self, start: int, count: int) -> Plan:
         """The plan of the steps [start, start + count)."""
         n = len(self.batches)
@@ -239,5 +244,5 @@ class EqualLengthPlan:
             epoch: np.random.default_rng([self.seed, 0, epoch]).permutation(n)
             for epoch in range(start // n, (start + count - 1) // n + 1)
         }
-        batches = [self.batches[passes[i // n][i % n]] for i in range(start, start + count)]
-        return {self.group: _rows(self.group, batches, _up(self.batch_size, self.multiple))}
+        which = [passes[i // n][i % n] for i in range(start, start + count)]
+        return {self.group: {name: x[which] for name, x in self.everything.items()}}

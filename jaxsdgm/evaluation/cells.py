@@ -81,13 +81,13 @@ class Row:
 
 
 def read_runs(
-    folders: Sequence[str | Path], *, pretraining: bool = False
+    folders: Sequence[str | Path], *, others: bool = False
 ) -> tuple[list[dict[str, Any]], list[str]]:
     """The results of all classification runs at or below the folders.
 
     Args:
       folders: of workdirs.
-      pretraining: with those of pretraining runs.
+      others: with those of pretraining runs and of language models.
 
     Returns:
       The results, in the order of their paths, and what was passed over and why.
@@ -104,7 +104,7 @@ def read_runs(
         try:
             results = json.loads(path.read_text(encoding="utf-8"))
             kind = results.get("kind")
-            if kind in CLASSIFIED or (pretraining and kind == "pretrain"):
+            if kind in CLASSIFIED or (others and kind in ("pretrain", "language_model")):
                 _check(results)
                 runs.append(results)
             elif kind not in ("trials", "stages"):  # whose runs are found in their sub-folders
@@ -132,6 +132,9 @@ def _workdirs(folders: Sequence[str | Path]) -> list[Path]:
 
 def _check(results: Mapping[str, Any]) -> None:
     """A KeyError or another where something is missing that tables need."""
+    if results["kind"] == "language_model":
+        results["system"], results["corpus"], results["probes"], results["metrics"]["test"]
+        return
     pair_of(results)
     results["config"]["data"]["source"]
     if results["kind"] in CLASSIFIED:

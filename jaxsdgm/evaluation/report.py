@@ -53,6 +53,7 @@ def write_report(
         split=split,
         splits=[s for s in ("train", "dev", "test") if s in results.get("metrics", {})],
         config=flatten(results.get("config", {})),
+        probes=flatten(results.get("probes", {})),
     )
     return _write(workdir / "report.html", page)
 

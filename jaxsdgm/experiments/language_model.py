@@ -85,6 +85,7 @@ def train(configs: Mapping[Path, Config]) -> None:
     """Trains runs that differ in seeds and weights side by side; writes their workdirs."""
     first = next(iter(configs.values()))
     parallel, inputs = Parallel(first.parallel), load_inputs(first)
+    check_samples(first)
     model = build(first, inputs, parallel, trials=len(configs))
     for folder in configs:
         inputs.vocabulary.save(folder / "tokenizer")
@@ -113,6 +114,15 @@ def train(configs: Mapping[Path, Config]) -> None:
             results = summarise(one, model, inputs, result, predict)
             write_report(folder, results)
             setup.write_results(folder, results)
+
+
+def check_samples(config: Config) -> None:
+    """Raises UserError before anything is trained where chunks do not fill the samples."""
+    samples, chunk = config.evaluation.samples, config.evaluation.chunk
+    if samples % min(chunk, samples):
+        raise UserError(
+            f"config.evaluation.samples is {samples}, no multiple of the chunk, {chunk}"
+        )
 
 
 # -- the model -----------------------------------------------------------------------------------
@@ -229,8 +239,9 @@ def make_task(
     epoch = len(plan.batches)
     schedule = make_schedule(config, inputs, epoch)
     if config.aggressive:
-        check_aggressive(config, model, parallel)
-        run = make_aggressive_run(objective, optimizer, schedule, plan)
+        check_aggressive(config, model)
+        rest = objective, optimizer, schedule, plan
+        run = make_aggressive_run(*rest, axis_name=parallel.axis_name)
     else:
         fields = {"schedule": schedule, "axis_name": parallel.axis_name}
         run = make_run(make_step(objective, optimizer, **fields))
@@ -261,15 +272,13 @@ def make_task(
     )
 
 
-def check_aggressive(config: Config, model: TextVAE, parallel: Parallel) -> None:
+def check_aggressive(config: Config, model: TextVAE) -> None:
     """Raises UserError where the aggressive recipe makes no sense."""
     if not model.latent or config.optimizer != "sgd" or not config.plateau.decays:
         raise UserError(
             "config.aggressive is for a text VAE with optimizer=sgd and plateau.decays; set "
             "aggressive=False"
         )
-    if len(parallel.devices) > 1:
-        raise UserError("config.aggressive is for one device; hide the others, or set it False")
 
 
 def information(means: np.ndarray, log_vars: np.ndarray) -> Array:

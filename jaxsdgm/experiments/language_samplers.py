@@ -6,7 +6,6 @@ from functools import partial
 from typing import Any
 
 import jax
-import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
@@ -67,16 +66,16 @@ def make_importance_nll(
 def make_decode(model: TextVAE, params: Any) -> Callable[[np.ndarray], np.ndarray]:
     """Greedy sentences of latents `[n, z]`: ids `[n, 99]`, PAD after `</s>`."""
     plain = model.clone(axis_name=None)
-    bound = lambda method: partial(plain.apply, {"params": params}, method=method)
 
     @jax.jit
-    def of_some(z: Array) -> Array:
+    def of_some(params: Any, z: Array) -> Array:
+        bound = lambda method: partial(plain.apply, {"params": params}, method=method)
         return decode(bound("next_word"), z, bound("first_state")(z))  # type: ignore[arg-type]
 
     def run(z: np.ndarray) -> np.ndarray:
         n = len(z)
         padded = np.pad(z, ((0, -n % DECODED), (0, 0)))
         parts = np.split(padded, len(padded) // DECODED)
-        return np.concatenate([np.asarray(of_some(jnp.asarray(part))) for part in parts])[:n]
+        return np.concatenate([np.asarray(of_some(params, part)) for part in parts])[:n]
 
     return run

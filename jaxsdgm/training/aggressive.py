@@ -6,7 +6,6 @@ from typing import Any
 
 import jax
 import jax.numpy as jnp
-import numpy as np
 import optax
 from jax import Array
 
@@ -37,6 +36,8 @@ def make_aggressive_run(
     optimizer: optax.GradientTransformation,
     schedule: Callable[[dict[str, Array], Array], dict[str, Array]],
     plan: EqualLengthPlan,
+    *,
+    axis_name: str | None = None,
 ) -> Callable[..., tuple[TrainState, dict[str, dict[str, Array]]]]:
     """As `make_run`, for a model whose parameters are "encoder" and "decoder", of one phase.
 
@@ -45,16 +46,13 @@ def make_aggressive_run(
     before, MOST times at most; then the decoder alone on the step's batch. After that both
     together. Gradients are clipped over all parameters in either case. The optimiser has no state.
     """
-    width = max(map(len, plan.batches))
-    every = np.zeros((len(plan.batches), width), np.int32)
-    masks = np.zeros(every.shape, np.float32)
-    for i, batch in enumerate(plan.batches):
-        every[i, : len(batch)], masks[i, : len(batch)] = batch, 1
-    rows = np.arange(width, dtype=np.int32)
+    def total(x: Array) -> Array:
+        return jax.lax.psum(x.sum(), axis_name) if axis_name else x.sum()
 
     def run(state: TrainState, data: Any, steps: Any) -> tuple[TrainState, dict[str, Any]]:
         (phase, groups), *_ = steps.items()
         documents = data[phase][plan.group]
+        every = jax.tree.map(jnp.asarray, plan.everything)
 
         def body(state: TrainState, picked: Any) -> tuple[TrainState, dict[str, Array]]:
             key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
@@ -67,6 +65,8 @@ def make_aggressive_run(
                     return means[plan.group]["loss"], means[plan.group]
 
                 (loss, means), gradient = jax.value_and_grad(loss_fn, has_aux=True)(params)
+                if axis_name:
+                    gradient = jax.lax.pmean(gradient, axis_name)
                 norm = optax.tree.norm(gradient)
                 found, _ = optimizer.update(gradient, state.opt_state, params)
                 return loss, found, {**means, "gradient_norm": norm}
@@ -79,15 +79,16 @@ def make_aggressive_run(
             def encoder_step(carry: Any) -> Any:
                 i, params, _, block, words, before = carry
                 of_step = jax.random.fold_in(key, i + 1)
-                j = jax.random.randint(of_step, (), 0, len(every))
-                other = {"index": jnp.asarray(every)[j], "mask": jnp.asarray(masks)[j], "row": rows}
-                index = jnp.where(i == 0, _wide(picked["index"], width), other["index"])
-                mask = jnp.where(i == 0, _wide(picked["mask"], width), other["mask"])
-                batch = gather(documents, {"index": index, "mask": mask, "row": other["row"]})
+                j = jax.random.randint(of_step, (), 0, len(every["index"]))
+                rows = {
+                    k: jnp.where(i == 0, x, _own(every[k][j], x, axis_name))
+                    for k, x in picked.items()
+                }
+                batch = gather(documents, rows)
                 loss, direction, _ = directions(params, batch, of_step)
                 params = moved(params, "encoder", direction)
-                block += loss * mask.sum()
-                words += ((batch["lengths"] - 1) * mask).sum()
+                block += loss * total(batch["mask"])
+                words += total((batch["lengths"] - 1) * batch["mask"])
                 full, now = (i + 1) % BLOCK == 0, block / words
                 worse = full & (now > before)
                 reset = lambda x: jnp.where(full, 0.0, x)
@@ -123,6 +124,8 @@ def make_aggressive_run(
     return run
 
 
-def _wide(x: Array, width: int) -> Array:
-    """Rows of a batch as many as those of the plan's widest."""
-    return jnp.pad(x, (0, max(0, width - len(x))))[:width]
+def _own(rows: Array, mine: Array, axis_name: str | None) -> Array:
+    """Of a batch's rows those of this device, as many as `mine` has."""
+    if not axis_name:
+        return rows
+    return jax.lax.dynamic_slice_in_dim(rows, jax.lax.axis_index(axis_name) * len(mine), len(mine))

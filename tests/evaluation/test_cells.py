@@ -86,7 +86,7 @@ def test_pretraining_runs_on_demand(tmp_path):
     config = {"data": {"source": "europarl"}}
     write_run(tmp_path / "b", {"kind": "pretrain", "languages": ["en", "de"], "config": config})
     write_run(tmp_path / "c", {"kind": "pretrain"})
-    runs, passed = read_runs([tmp_path], pretraining=True)
+    runs, passed = read_runs([tmp_path], others=True)
     assert [run["kind"] for run in runs] == ["classify", "pretrain"]
     assert passed == [f"{tmp_path}/c (not results of this library)"]
     assert len(read_runs([tmp_path])[0]) == 1

@@ -1,5 +1,6 @@
 """Text VAEs against the paper's code: values, gradients, updates, bounds, decoding, schedules."""
 
+import dataclasses
 from functools import partial
 
 import jax
@@ -9,12 +10,15 @@ import pytest
 from flax.traverse_util import unflatten_dict
 
 from jaxsdgm import distributions as dist
+from jaxsdgm.data.batches import EqualLengthPlan
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.evaluation.decoding import END, beam_search, decode
 from jaxsdgm.evaluation.latents import active_units, mutual_information
 from jaxsdgm.evaluation.likelihood import importance_nll, perplexity
 from jaxsdgm.models.textvae import SENTENCES, TextVAE
-from jaxsdgm.training.state import sgd
+from jaxsdgm.training import schedules
+from jaxsdgm.training.plateau import START, Plateau
+from jaxsdgm.training.state import compare, create_state, nothing_yet, sgd
 from tests.parity import golden
 from tests.parity.golden import DTYPES, assert_close, assert_trees_close, load, under
 
@@ -338,3 +342,50 @@ def test_linear_classifier(path, dtype):
     for name, gradient in zip(("weight", "bias"), found, strict=True):
         expected = arrays[f"grad/linear.{name}"]
         assert_close(gradient, expected, dtype, name, gradient=True)
+
+
+@files("schedules")
+@pytest.mark.parametrize("name", ["code", "paper"])
+def test_plateau(path, name):
+    """Learning rates and reloads epoch by epoch, and when the run ends."""
+    arrays = load(path, np.float64)
+    given, out = under(arrays, f"in/{name}/"), under(arrays, f"out/{name}/")
+    rule = Plateau(int(given["patience"]), int(given["first_epoch"]))
+    optimizer = sgd(clip=5.0)
+    hyper = {"learning_rate": float(arrays["in/lr0"]), **START}
+    params = {"params": {"epoch": jnp.zeros(())}}
+    one = create_state(params, optimizer, seed=0, hyper=hyper)
+    states = jax.tree.map(lambda x: x[None], one)
+    bests = jax.tree.map(lambda x: x[None], nothing_yet(one, maximise=False))
+    better = jax.vmap(partial(compare, maximise=False, min_delta=0.0))
+    for epoch in range(int(out["epochs_run"])):
+        assert not rule.ended(states)[0]
+        states = dataclasses.replace(states, params={"epoch": jnp.full(1, float(epoch))})
+        scores = jnp.asarray(arrays["in/val_loss"][epoch : epoch + 1], jnp.float32)
+        bests = better(bests, states, scores)
+        states = rule.between(states, bests, scores, jnp.full(1, epoch))
+        assert states.hyper["learning_rate"][0] == out["lr"][epoch]
+        assert bests.params["epoch"][0] == out["best_epoch"][epoch]
+        expected = out["best_epoch"][epoch] if out["reload"][epoch] else epoch
+        assert states.params["epoch"][0] == expected
+    assert rule.ended(states)[0]
+
+
+@files("schedules")
+def test_kl_weight(path):
+    arrays = load(path, np.float64)
+    assert arrays["in/kl_start"] == 0
+    warmup = arrays["in/anneal_epochs"] * arrays["in/anneal_ntrain"] / arrays["in/anneal_batch"]
+    steps = 1 + jnp.arange(len(arrays["out/kl_weight"]))
+    found = schedules.linear(steps, warmup=float(warmup))
+    np.testing.assert_allclose(found, arrays["out/kl_weight"], rtol=1e-5)
+
+
+@files("schedules")
+def test_batches_of_one_length(path):
+    arrays = load(path, np.float64)
+    plan = EqualLengthPlan(SENTENCES, arrays["in/lengths"], int(arrays["in/bucket_batch"]), seed=0)
+    found = [[arrays["in/lengths"][batch[0]], len(batch)] for batch in plan.batches]
+    expected = arrays["out/bucket_T_B"]
+    offset = expected[0, 0] - found[0][0]  # theirs count `<s>` and `</s>`
+    np.testing.assert_array_equal(np.array(found) + [offset, 0], expected)
