@@ -11,7 +11,6 @@ Each runs in processes of its own, by turns, and the best round counts; compilat
 """
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -23,8 +22,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import steps
-from benchmarks.processes import by_turns
+from benchmarks import against_torch, steps
+from benchmarks.against_torch import per_token
 from jaxsdgm.data.batches import PretrainingPlan
 from jaxsdgm.data.token_batches import TokenPlan, most_tokens
 from jaxsdgm.experiments.setup import make_objective
@@ -150,10 +149,6 @@ def our_step(args: argparse.Namespace, system: str) -> dict[str, Any]:
     return per_token(steps.timed(train, args.batches), tokens / args.batches)
 
 
-def per_token(found: dict[str, Any], tokens: float) -> dict[str, Any]:
-    return {**found, "tokens_per_second": tokens / found["seconds"]}
-
-
 def make_peer(args: argparse.Namespace, system: str) -> tuple[Any, list[Any]]:
     import torch
 
@@ -197,46 +192,13 @@ def peer_step(args: argparse.Namespace, system: str) -> dict[str, Any]:
     return per_token(found, token_plan(args, system)[1] / args.batches)
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    kind, system = args.system.split()
-    return {"check": check, "torch": peer_step, "ours": our_step}[kind](args, system)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0], allow_abbrev=False)
-    parser.add_argument("--systems", default="bigru,vsl-gg-hier")
-    for name, value in SIZES.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    parser.add_argument("--batches", type=int, default=8, help="different ones, timed together")
-    parser.add_argument("--rounds", type=int, default=2)
-    parser.add_argument("--no-peer", action="store_true")
-    parser.add_argument("--out")
-    parser.add_argument("--system", help="measure one alone, print JSON")
-    args = parser.parse_args()
-    if args.system:
-        print(json.dumps(measure(args)))
-        return
-    names, kinds = args.systems.split(","), ("ours",) if args.no_peer else ("ours", "torch")
-    if not args.no_peer:
-        by_turns(__file__, sys.argv[1:], [f"check {name}" for name in names], rounds=1)
-    wanted = [f"{kind} {name}" for name in names for kind in kinds]
-    found, rows = by_turns(__file__, sys.argv[1:], wanted, rounds=args.rounds), []
-    print("\nsystem         seconds   tokens/s   torch's  ratio  by CPU time")
-    for name in names:
-        ours, theirs = found[f"ours {name}"], found.get(f"torch {name}")
-        row = {"system": name, **ours}
-        line = f"{name:12s} {ours['seconds']:9.3f} {ours['tokens_per_second']:10.0f}"
-        if theirs:
-            row |= {f"torch_{k}": x for k, x in theirs.items()}
-            row["ratio"] = theirs["seconds"] / ours["seconds"]
-            row["cpu_ratio"] = theirs["cpu_seconds"] / ours["cpu_seconds"]
-            line += (
-                f" {theirs['tokens_per_second']:9.0f} {row['ratio']:6.2f} {row['cpu_ratio']:12.2f}"
-            )
-        print(line)
-        rows.append(row)
-    steps.write(args.out, rows)
-
-
 if __name__ == "__main__":
-    main()
+    against_torch.main(
+        __file__,
+        __doc__.split("\n\n", 1)[0],
+        "bigru,vsl-gg-hier",
+        SIZES,
+        ours=our_step,
+        theirs=peer_step,
+        check=check,
+    )

@@ -48,6 +48,8 @@ def _shared() -> ConfigDict:
     # float32); the last two for a single trial and rows on one device.
     config.model.recurrence = "auto"
     config.model.latent = 300
+    # Nats of a latent's divergence that cost nothing (of a word's in tagging); 0: all of it does.
+    config.model.free_bits = 0.0
 
     config.training = ConfigDict()
     # Evaluations without improvement before the run stops; 0: never.
@@ -123,6 +125,7 @@ def masked_lm() -> ConfigDict:
     config.data.dev_lines = 13_995
 
     del config.model.embedding, config.model.pooling, config.model.recurrence, config.model.latent
+    del config.model.free_bits
     config.model.hidden = 300
     config.model.layers = 12
     config.model.heads = 12
@@ -153,7 +156,7 @@ def classification() -> ConfigDict:
     config.sweep.beta, config.sweep.learning_rate = (), ()
     config.sweep.kl_weight, config.sweep.reconstruction_weight = (), ()
     config.sweep.feature_weight, config.sweep.labelled_weight = (), ()
-    config.sweep.generation_weight = ()
+    config.sweep.generation_weight, config.sweep.free_bits = (), ()
     # Workdir of a finished sweep whose best values, by the mean on dev, are taken; "": none.
     config.tuned = ""
     # Word vectors (.vec, .txt, .gz of either; config.model.embedding wide) that the BiLSTM's
@@ -194,6 +197,8 @@ def classification() -> ConfigDict:
     config.encoder = ConfigDict()
     # A BERT-like checkpoint (folder or hub name); "": a BiLSTM of the sizes in config.model.
     config.encoder.checkpoint = ""
+    # What that is otherwise: bilstm, or lstm, the encoder of a text VAE (config.pretrained).
+    config.encoder.kind = "bilstm"
     # Commit of the hub; "": the newest one. It is recorded in the results.
     config.encoder.revision = ""
     # One vector of a document: cls or mean (the BiLSTM's is config.model.pooling).
@@ -287,6 +292,8 @@ def classification() -> ConfigDict:
     config.model.alpha_rule = "scaled"
     config.model.beta = 0.2
     config.model.kl_weight = 1.0
+    # Updates in which that grows on a line from 0; 0: it is there at once.
+    config.model.kl_warmup = 0
     config.model.reconstruction_weight = 1.0
     # Weight of SSVAE's bound beside the cross-entropy (the paper's 1 / alpha).
     config.model.generation_weight = 1.0
@@ -328,6 +335,7 @@ def tagging() -> ConfigDict:
     # Values to try, as a grid, each with all trials.
     config.sweep = ConfigDict({"learning_rate": (), "kl_weight": (), "labelled_weight": ()})
     config.sweep.unlabelled_weight, config.sweep.unlabelled_share = (), ()
+    config.sweep.free_bits = ()
     # Workdir of a finished sweep whose best values, by the mean on dev, are taken; "": none.
     config.tuned = ""
     # Workdir of a run on the same data whose priors are the first ones; "": N(0, I).
@@ -440,7 +448,7 @@ def language_model() -> ConfigDict:
     config.model.kl_cycle_epochs = 0
     # Where it is free below model.free_bits nats: none, dimension (a share of them in each),
     # sentence, or batch (its mean).
-    config.model.free_bits_of, config.model.free_bits = "none", 0.0
+    config.model.free_bits_of = "none"
     # Draws of the importance-weighted bound; 1: the plain one.
     config.model.importance_samples = 1
     return config

@@ -16,6 +16,7 @@ import numpy as np
 import tokenizers
 
 from jaxsdgm.data.documents import read_lines, write_text
+from jaxsdgm.data.lines import SentenceTokenizer
 from jaxsdgm.data.subwords import SentencePieceTokenizer
 from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
@@ -238,13 +239,14 @@ def _padded(rows: Sequence[np.ndarray], pad_id: int) -> tuple[np.ndarray, np.nda
 
 
 #: what turns text into ids
-Tokenizer = WordTokenizer | SentencePieceTokenizer | HuggingFaceTokenizer
+Tokenizer = WordTokenizer | SentencePieceTokenizer | HuggingFaceTokenizer | SentenceTokenizer
 
 #: by the "kind" in their JSON
 KINDS: dict[str, type[Tokenizer]] = {
     "words": WordTokenizer,
     "sentencepiece": SentencePieceTokenizer,
     "huggingface": HuggingFaceTokenizer,
+    "sentences": SentenceTokenizer,
 }
 
 

@@ -1,6 +1,7 @@
 """Sentences a line, as language models read them: PTB, Yahoo, SNLI, Yelp, own files."""
 
 import hashlib
+import json
 from collections import Counter
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
@@ -10,7 +11,7 @@ from pathlib import Path
 import numpy as np
 
 from jaxsdgm.data.documents import find, read_lines, write_text
-from jaxsdgm.data.tokenizers import padded
+from jaxsdgm.data.tokenizers import normaliser, padded
 from jaxsdgm.errors import UserError
 
 SPLITS = ("train", "dev", "test")
@@ -159,3 +160,59 @@ class Vocabulary:
         if vocabulary.digest != digest:
             raise UserError(f"{path}: damaged, its digest is not the run's; copy it again")
         return vocabulary
+
+
+@dataclass(frozen=True)
+class SentenceTokenizer:
+    """A text VAE's vocabulary for documents of one language: `<s>`, words, `</s>`."""
+
+    language: str
+    normaliser: str
+    vocabulary: Vocabulary
+
+    special_ids = frozenset((PAD, START, END))
+    first_word = len(SPECIALS)
+
+    @property
+    def words(self) -> tuple[str, ...]:
+        return self.vocabulary.words
+
+    @property
+    def vocab_size(self) -> int:
+        return len(self.vocabulary)
+
+    def encode(self, texts: Iterable[str], max_length: int) -> tuple[np.ndarray, np.ndarray]:
+        """Ids `[n, t]` and lengths `[n]` of at most so many tokens, `<s>` and `</s>` counted."""
+        split = normaliser(self.normaliser)
+        words = (split(text, self.language)[: max_length - 2] for text in texts)
+        found = self.vocabulary.encode(words)
+        return found["ids"], found["lengths"]
+
+    def decode(self, ids: np.ndarray) -> list[str]:
+        """Ids `[n, t]` to n texts."""
+        return [" ".join(self.vocabulary.decode([i for i in row if i])) for row in ids]
+
+    @cached_property
+    def digest(self) -> str:
+        """SHA-256 of language, normaliser and vocabulary: equal digests give equal ids."""
+        parts = self.language, self.normaliser, self.vocabulary.digest
+        return hashlib.sha256("\t".join(parts).encode()).hexdigest()
+
+    def save(self, directory: str | Path) -> None:
+        """Writes `<language>.json` and words.txt."""
+        directory = Path(directory)
+        self.vocabulary.save(directory)
+        about = {"kind": "sentences", "language": self.language, "normaliser": self.normaliser}
+        about["vocabulary"] = self.vocabulary.digest
+        write_text(directory / f"{self.language}.json", json.dumps(about, indent=1) + "\n")
+
+    @classmethod
+    def load(cls, directory: str | Path, language: str) -> "SentenceTokenizer":
+        """Reads what `save` wrote."""
+        path = Path(directory) / f"{language}.json"
+        try:
+            about = json.loads("\n".join(read_lines(path)))
+            name, digest = about["normaliser"], about["vocabulary"]
+        except (ValueError, KeyError, TypeError):
+            raise UserError(f"{path}: damaged, not the JSON of a tokenizer; copy again") from None
+        return cls(language, name, Vocabulary.load(Path(directory), digest))

@@ -38,7 +38,13 @@ DECODERS = {"bow": "+BOW", "gru": "+GRU", "none": ""}
 BERTS = ("BERTW", "BERTSW")
 SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "Supervised", "TF-IDF + LR", "features + LR")
 PRETRAINED = ("NXVAE", "SNXVAE", *BERTS)
-OWN_ENCODERS = ("BiLSTM", *PRETRAINED, NOTHING)  # all others are checkpoints of transformers
+OWN_ENCODERS = (
+    "BiLSTM",
+    "LSTM",
+    "text VAE",
+    *PRETRAINED,
+    NOTHING,
+)  # all others are checkpoints of transformers
 #: kinds of results with accuracies; a zero-shot run's language is a pair
 CLASSIFIED = ("classify", "zero_shot", "tag")
 _OWN_BERT = re.compile("(bertw|bertsw)-([a-z]+-[a-z]+)")
@@ -133,7 +139,7 @@ def _workdirs(folders: Sequence[str | Path]) -> list[Path]:
 def _check(results: Mapping[str, Any]) -> None:
     """A KeyError or another where something is missing that tables need."""
     if results["kind"] == "language_model":
-        results["system"], results["corpus"], results["probes"], results["metrics"]["test"]
+        _ = results["system"], results["corpus"], results["probes"], results["metrics"]["test"]
         return
     pair_of(results)
     results["config"]["data"]["source"]

@@ -180,7 +180,7 @@ def make_hyper(config: Config, plan: SemiSupervisedPlan | TwoLanguagePlan) -> di
     groups, rule = plan.groups, config.model.alpha_rule
     others = sum(n for group, n in groups.items() if group.endswith("unlabelled"))
     hyper = {name: config.model[name] for name in HYPERPARAMETERS if name != "alpha"}
-    hyper["learning_rate"] = config.learning_rate
+    hyper |= {"learning_rate": config.learning_rate, **setup.free_bits(config)}
     if isinstance(plan, SemiSupervisedPlan):
         return {**hyper, "alpha": label_weight(rule, config.model.beta, groups["labelled"], others)}
     n, m = groups["source_labelled"], groups.get("target_labelled", 0)
@@ -250,7 +250,8 @@ def make_task(
     """The scan, the data and the evaluation of the runs of one model."""
     inputs = of_trials[0]
     objective = setup.make_objective(model, objective_of(inputs))
-    schedule = setup.rate_schedule(config, updates=config.training.max_steps)
+    rate = setup.rate_schedule(config, updates=config.training.max_steps)
+    schedule = setup.annealed(config, rate)
     if config.model.system in ssvae.PARTS:
         schedule = ssvae.make_schedule(config, schedule)
     optimizer = make_optimizer(config, model)

@@ -126,8 +126,10 @@ def summarise(
 
 def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
     """Which encoder a run has, for its results."""
-    nxvae = config.pretrained and ("SNXVAE" if setup.has_subwords(inputs.tokenizers) else "NXVAE")
-    name = config.encoder.checkpoint or nxvae or "BiLSTM"
+    before = config.pretrained and ("SNXVAE" if setup.has_subwords(inputs.tokenizers) else "NXVAE")
+    if config.encoder.kind == "lstm":
+        before = "text VAE" if config.pretrained else "LSTM"
+    name = config.encoder.checkpoint or before or "BiLSTM"
     revision = inputs.checkpoint.revision if inputs.checkpoint else None
     return {"name": name, "revision": revision, "trainable": config.encoder.trainable}
 

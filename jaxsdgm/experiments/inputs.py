@@ -10,6 +10,7 @@ import numpy as np
 from jaxsdgm.data.documents import Corpus
 from jaxsdgm.data.features import Scaling
 from jaxsdgm.data.huggingface import HuggingFaceTokenizer, Tokenizer, load_saved
+from jaxsdgm.data.lines import SentenceTokenizer, Vocabulary
 from jaxsdgm.data.pools import pick, rotation_dev, rotation_subset
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.data.subsets import Subset, paper_subset, stratified_subset
@@ -86,8 +87,9 @@ def load_inputs(config: Config, corpus: Corpus | None = None) -> Inputs:
     if config.data.out_of_domain.source:
         splits[OTHER] = read_other(config, corpus, tokenizers[corpus.language], limit)
     targets = add_targets(config, splits)
-    if transformer and not targets:
-        add_pieces(splits, tokenizers[corpus.language].special_ids)
+    tokenizer = tokenizers[corpus.language]
+    if isinstance(tokenizer, (HuggingFaceTokenizer, SentenceTokenizer)) and not targets:
+        add_pieces(splits, tokenizer.special_ids)
     splits = {split: x if split == OTHER else cut(x, limit) for split, x in splits.items()}
     scaling = None
     if not config.encoder.trainable:
@@ -340,6 +342,13 @@ def load_tokenizers(
             )
         }
     variables, about, folder = load_pretrained(config.pretrained)
+    if (about["kind"] == "language_model") != (config.encoder.kind == "lstm"):
+        raise UserError(
+            f"{folder}: an encoder of kind {config.encoder.kind!r} cannot start from a run of kind "
+            f"{about['kind']!r}; set config.encoder.kind=lstm for text VAEs, bilstm for all else"
+        )
+    if about["kind"] == "language_model":
+        return variables, {language: sentence_tokenizer(config, corpus, folder, about)}
     digests = about["tokenizers"]
     if about["config"]["data"].get("pairs"):
         raise UserError(
@@ -350,6 +359,19 @@ def load_tokenizers(
         known = ", ".join(digests)
         raise UserError(f"{folder}: pretrained on {known}, not on {language!r}; pretrain with it")
     return variables, checked_tokenizers(folder, digests)
+
+
+def sentence_tokenizer(
+    config: Config, corpus: Corpus, folder: Path, about: Mapping[str, Any]
+) -> SentenceTokenizer:
+    """The words of a text VAE's run for the documents of a corpus, which are normalised first."""
+    if not config.encoder.trainable:
+        raise UserError(
+            "config.encoder.trainable is False, which is for transformers and NXVAEs; "
+            "config.frozen=encoder keeps a text VAE's encoder as it is"
+        )
+    vocabulary = Vocabulary.load(folder / "tokenizer", about["vocabulary"])
+    return SentenceTokenizer(corpus.language, config.data.normaliser, vocabulary)
 
 
 def checked_tokenizers(workdir: Path, digests: Mapping[str, str]) -> dict[str, Tokenizer]:

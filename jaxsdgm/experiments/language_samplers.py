@@ -15,16 +15,17 @@ from jaxsdgm.evaluation.likelihood import importance_nll
 from jaxsdgm.models.textvae import TextVAE
 from jaxsdgm.training.progress import duration, log
 
-#: sentences between two lines of progress, and decoded at a time
-REPORTED, DECODED = 100, 500
+#: sentences decoded at a time
+DECODED = 500
 
 
 def make_importance_nll(
-    model: TextVAE, *, samples: int, chunk: int, seed: int = 0
+    model: TextVAE, *, samples: int, chunk: int, at_a_time: int = 100, seed: int = 0
 ) -> Callable[[Any, Mapping[str, np.ndarray], np.ndarray, np.ndarray], np.ndarray]:
     """`run(params, rows, mean, log_var)`: - log p(x) in nats `[n]` by importance sampling.
 
     Sentence by sentence, each as many steps as it has words; draws depend on seed and row alone.
+    Progress is told after each `at_a_time` sentences.
     """
     plain = model.clone(axis_name=None)
 
@@ -50,11 +51,11 @@ def make_importance_nll(
         n, found = len(mean), []
         # fillers have no words, so that they take no time
         padded = {
-            k: np.pad(x, [(0, -n % REPORTED)] + [(0, 0)] * (x.ndim - 1)) for k, x in rows.items()
+            k: np.pad(x, [(0, -n % at_a_time)] + [(0, 0)] * (x.ndim - 1)) for k, x in rows.items()
         }
         started = time.monotonic()
-        for stop in range(REPORTED, n + REPORTED, REPORTED):
-            part = {name: x[stop - REPORTED : stop] for name, x in padded.items()}
+        for stop in range(at_a_time, n + at_a_time, at_a_time):
+            part = {name: x[stop - at_a_time : stop] for name, x in padded.items()}
             found.append(np.asarray(of_many(params, part)))
             left = duration((time.monotonic() - started) * max(0, n - stop) / stop)
             log.info("importance sampling: %d of %d sentences, %s left", min(n, stop), n, left)

@@ -173,7 +173,7 @@ def make_task(
     optimizer = reference_adversarial_adam() if model.adversary == "reference" else adam()
     weight = 0.0 if config.model.kl.kind == "deterministic" else config.model.kl.weight
     hyper = {"learning_rate": config.learning_rate, "kl_weight": weight, "kl_target": 0.0}
-    hyper["document_weight"] = config.model.document_weight
+    hyper |= {"document_weight": config.model.document_weight, **setup.free_bits(config)}
     dummy = {"ids": np.ones((2, 2), np.int32), "lengths": np.full(2, 2, np.int32)}
     init = jax.jit(partial(model.clone(axis_name=None).init, method="initialise"))
 

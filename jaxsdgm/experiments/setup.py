@@ -117,6 +117,28 @@ def rate_schedule(
     return schedule
 
 
+def free_bits(config: Config) -> dict[str, float]:
+    """The hyperparameter "free_bits", where a config or its sweep has some."""
+    wanted = config.model.free_bits or config.get("sweep", {}).get("free_bits", ())
+    return {"free_bits": config.model.free_bits} if wanted else {}
+
+
+def annealed(
+    config: Config, rate: Callable[[dict[str, Array], Array], dict[str, Array]]
+) -> Callable[[dict[str, Array], Array], dict[str, Array]]:
+    """The schedule `rate` with a KL weight that grows on a line in model.kl_warmup steps."""
+    warmup = config.model.kl_warmup
+    if not warmup:
+        return rate
+
+    def schedule(hyper: dict[str, Array], step: Array) -> dict[str, Array]:
+        hyper = rate(hyper, step)
+        grown = schedules.linear(step + 1, warmup=warmup)
+        return {**hyper, "kl_weight": hyper["kl_weight"] * grown}
+
+    return schedule
+
+
 def versions() -> dict[str, str]:
     """Of the library and of what its numbers depend on."""
     found = {package: metadata.version(package) for package in PACKAGES}

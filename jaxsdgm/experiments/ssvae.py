@@ -74,6 +74,7 @@ def make_hyper(config: Config) -> dict[str, float]:
         "generation_weight": config.model.generation_weight,
         "kl_weight": config.model.kl_weight,
         "temperature": own.temperature,
+        **setup.free_bits(config),
     }
 
 

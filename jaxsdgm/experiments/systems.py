@@ -25,6 +25,7 @@ from jaxsdgm.layers.encoders import (
 from jaxsdgm.models.classifier import Classifier
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.models.semi import TRANSFERRED
+from jaxsdgm.models.textvae import DocumentEncoder
 from jaxsdgm.training.parallel import Parallel
 
 SUPERVISED = {"nxvae_z1": "z1", "nxvae_h": "h", "sup_h": "h"}
@@ -95,6 +96,11 @@ def build_model(
             "config.model.feature_weight is for features that are data, beside words; set "
             "config.encoder.trainable=False and a decoder, or feature_weight=0"
         )
+    if model.free_bits and model.decoder == "none":
+        raise UserError(
+            "config.model.free_bits is for divergences, of which there is none of z1 where "
+            "config.model.decoder is 'none'; name a decoder, or set free_bits=0"
+        )
     if model.system == "aux" and model.decoder == "none":
         raise UserError("config.model.system is 'aux', which needs a decoder: bow or gru")
     gru = {"inputs": model.gru.inputs, "hidden": model.gru.hidden}
@@ -128,7 +134,7 @@ def targets_of(inputs: Inputs) -> dict[str, TargetWords]:
 def build_encoder(
     config: Config, sizes: Mapping[str, int], transformer: BertSize | None, backend: str
 ) -> nn.Module:
-    """What makes h of a document: features made before, a transformer, or a BiLSTM."""
+    """What makes h of a document: features made before, a transformer, or an LSTM."""
     if not config.encoder.trainable:
         return FrozenFeatures()
     dtype = setup.compute_dtype(config)
@@ -136,6 +142,11 @@ def build_encoder(
         remat = setup.remat(config.encoder.remat)
         fields = {"pooling": config.encoder.pooling, "remat": remat}
         return TransformerEncoder(transformer, **fields, dtype=dtype)
+    if config.encoder.kind == "lstm":
+        (size,), model = sizes.values(), config.model
+        return DocumentEncoder(size, model.embedding, model.hidden, backend, dtype=dtype)
+    if config.encoder.kind != "bilstm":
+        raise UserError(f"config.encoder.kind is {config.encoder.kind!r}; use bilstm or lstm")
     return TextEncoder(sizes, **setup.encoder_config(config, backend), dtype=dtype)
 
 
@@ -178,9 +189,11 @@ def transfer(variables: Any, pretrained: Any, targets: Mapping[str, TargetWords]
 
 
 def word_table(encoder: Any, language: str) -> Any:
-    """The embeddings `[v, e]` of a BiLSTM's language, or of a transformer's wordpieces."""
+    """The embeddings `[v, e]` of a language, of an LSTM, or of a transformer's wordpieces."""
     if "bert" in encoder:
         return encoder["bert"]["words"]
+    if "table" in encoder:
+        return encoder["table"]
     return embeddings_of(encoder, language)
 
 

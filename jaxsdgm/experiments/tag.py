@@ -178,7 +178,7 @@ def make_hyper(config: Config) -> dict[str, float]:
     """The numbers in a run's loss and optimiser."""
     names = ("kl_weight", "labelled_weight", "unlabelled_weight")
     hyper = {name: config.model[name] for name in names}
-    return {**hyper, "learning_rate": config.learning_rate}
+    return {**hyper, "learning_rate": config.learning_rate, **setup.free_bits(config)}
 
 
 def make_schedule(config: Config) -> Callable[[dict[str, Any], Any], dict[str, Any]]:

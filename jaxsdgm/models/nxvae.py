@@ -17,7 +17,7 @@ from jaxsdgm.layers.decoders import BagOfWordsDecoder
 from jaxsdgm.layers.encoders import GaussianHead, TextEncoder, vocabulary
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.adversary import adversarial_terms
-from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
+from jaxsdgm.models.terms import Batch, Groups, Noise, counted_kl, masked_mean, no_noise, whole
 
 
 class NXVAE(nn.Module):
@@ -108,7 +108,7 @@ class NXVAE(nn.Module):
         h, q = self.encode(rows, language=language, train=train)
         z = q.sample(noise("z", rows["row"], (self.latent,))) if train and self.sample else q.mean
         terms = {"reconstruction": self.reconstruction(z, rows, language), "kl": kl(q)}
-        gap = terms["kl"] - hyper["kl_target"]
+        gap = counted_kl(terms["kl"], hyper) - hyper["kl_target"]
         # |mean| is not a mean of terms: a common sign gives the same value and gradient
         sign = jnp.sign(masked_mean(gap, rows["mask"], self.axis_name))
         terms["loss"] = terms["reconstruction"] + hyper["kl_weight"] * sign * gap

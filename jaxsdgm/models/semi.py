@@ -19,7 +19,15 @@ from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import Embedding, GaussianHead, vocabulary
 from jaxsdgm.layers.linear import MLP
 from jaxsdgm.models.adversary import adversarial_terms
-from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise, whole
+from jaxsdgm.models.terms import (
+    Batch,
+    Groups,
+    Noise,
+    counted_kl,
+    masked_mean,
+    no_noise,
+    whole,
+)
 
 #: what `objective` reads from its argument hyper
 HYPERPARAMETERS = (
@@ -275,8 +283,9 @@ class SemiSupervised(nn.Module):
         with alpha, v, w, l, u the hyperparameters alpha, kl_weight, reconstruction_weight,
         labelled_weight and unlabelled_weight (all but alpha are 1 in the paper). With
         `decode_features` w NLL is that of the words, and feature_weight times that of the features
-        is added. There is no NLL without a decoder. With an `adversary` the terms discriminator and
-        deceiver are added to each loss.
+        is added. With hyper["free_bits"] = f, kl_z1 and kl_z2 count as f where they are less. There
+        is no NLL without a decoder. With an `adversary` the terms discriminator and deceiver are
+        added to each loss.
         `batch[group]`: the encoder's inputs (ids `[b, t]` and lengths `[b]`, or features `[b, d]`),
         row `[b]`, mask `[b]`, perhaps targets `[b, t']`, and labels `[b]` of the labelled rows.
         Either group may be absent. All documents pass the encoder as one batch; each group has
@@ -408,7 +417,8 @@ def fixed(model: nn.Module) -> tuple[str, ...]:
 
 def _bound(terms: Mapping[str, Array], hyper: Mapping[str, Array]) -> Array:
     """The weighted sum of the terms that a document with and one without a label have."""
-    total = hyper["kl_weight"] * (terms["kl_z1"] + terms["kl_z2"])
+    divergences = counted_kl(terms["kl_z1"], hyper) + counted_kl(terms["kl_z2"], hyper)
+    total = hyper["kl_weight"] * divergences
     if "reconstruction" in terms:
         total += hyper["reconstruction_weight"] * terms["reconstruction"]
     if "feature_reconstruction" in terms:

@@ -18,7 +18,7 @@ from jaxsdgm.layers.decoders import LSTMDecoder
 from jaxsdgm.layers.encoders import TextEncoder
 from jaxsdgm.layers.linear import Linear
 from jaxsdgm.layers.recurrent import BiLSTM
-from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise, whole
+from jaxsdgm.models.terms import Batch, Groups, Noise, counted_kl, no_noise, whole
 
 #: what `objective` reads from its argument hyper
 HYPERPARAMETERS = ("generation_weight", "kl_weight", "temperature")
@@ -229,6 +229,7 @@ class SSVAE(nn.Module):
 
 
 def _bound(terms: Mapping[str, Array], hyper: Mapping[str, Array]) -> Array:
-    """NLL + c (kl_z + kl_y), of the divergences that there are."""
-    divergences = [terms[name] for name in ("kl_z", "kl_y") if name in terms]
+    """NLL + c (kl_z + kl_y), of the divergences that there are; free bits are of z."""
+    divergences = [counted_kl(terms["kl_z"], hyper)] if "kl_z" in terms else []
+    divergences += [terms["kl_y"]] if "kl_y" in terms else []
     return terms["reconstruction"] + hyper["kl_weight"] * sum(divergences, jnp.zeros(()))

@@ -64,3 +64,11 @@ def masked_mean(values: Array, mask: Array, axis_name: str | None = None) -> Arr
     if axis_name:
         total, count = jax.lax.psum((total, count), axis_name)
     return total / jnp.maximum(count, 1)
+
+
+def counted_kl(kl: Array, hyper: Mapping[str, Array]) -> Array:
+    """max(l, KL) of divergences `[...]` in nats with l = hyper["free_bits"], where hyper has one.
+
+    Below l nothing is gained by a smaller divergence (Kingma et al. 2016; spec of paper 4, §3).
+    """
+    return jnp.maximum(kl, hyper["free_bits"]) if "free_bits" in hyper else kl

@@ -19,7 +19,7 @@ from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.lstm import State
 from jaxsdgm.layers.recurrent import LSTM, longest_first
 from jaxsdgm.layers.softmax import softmax_nll
-from jaxsdgm.models.terms import Batch, Groups, Noise, masked_mean, no_noise
+from jaxsdgm.models.terms import Batch, Groups, Noise, counted_kl, masked_mean, no_noise
 
 PAD, START, END, UNKNOWN = range(4)
 #: the group of a batch
@@ -53,18 +53,54 @@ class SentenceEncoder(nn.Module):
     param_dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        types = {"dtype": self.dtype, "param_dtype": self.param_dtype}
-        shape = self.vocab_size, self.embedding
-        self.table = self.param("table", EMBEDDING, shape, self.param_dtype)
-        self.lstm = LSTM(self.embedding, self.hidden, self.backend, SMALL, **types)
+        self.words, self.lstm = read_by_lstm(self)
         shape = self.hidden, 2 * self.latent
         self.kernel = self.param("kernel", SMALL, shape, self.param_dtype)
 
     def __call__(self, ids: Array, lengths: Array) -> DiagonalGaussian:
         """Of sentences `[b, t]`: mean and log-variance `[b, z]`."""
-        _, last = self.lstm(self.table[ids], lengths)
+        _, last = self.lstm(self.words[ids], lengths)
         last, kernel = promote_dtype(last, self.kernel, dtype=self.dtype)
         return DiagonalGaussian(*jnp.split(dist.at_least_float32(last @ kernel), 2, axis=-1))
+
+
+class DocumentEncoder(nn.Module):
+    """What a text VAE's encoder reads, for another model: h is the state after the last token.
+
+    It has the places of `SentenceEncoder`'s parameters, without those of its Gaussian.
+    """
+
+    vocab_size: int
+    embedding: int
+    hidden: int
+    backend: str = "scan"
+    dtype: Any = None
+    param_dtype: Any = jnp.float32
+
+    inputs = ("ids", "lengths")
+
+    def setup(self) -> None:
+        self.words, self.lstm = read_by_lstm(self)
+
+    def __call__(self, rows: Mapping[str, Array], *, language: str, train: bool) -> Array:
+        """Rows with ids `[b, t]` and lengths `[b]` to h `[b, hidden]`."""
+        ids, lengths = jnp.asarray(rows["ids"]), jnp.asarray(rows["lengths"])
+        if self.backend != "packed":
+            return self.lstm(self.words[ids], lengths)[1]
+        order, back = longest_first(lengths)
+        return self.lstm(self.words[ids[order]], lengths[order])[1][back]
+
+    def table(self, language: str) -> Array:
+        """The word embeddings `[v, e]`, for a decoder that is tied to them."""
+        return self.words
+
+
+def read_by_lstm(module: Any) -> tuple[Array, LSTM]:
+    """The word embeddings and the LSTM of a module that reads sentences; for its setup."""
+    shape = module.vocab_size, module.embedding
+    words = module.param("table", EMBEDDING, shape, module.param_dtype)
+    types = {"dtype": module.dtype, "param_dtype": module.param_dtype}
+    return words, LSTM(module.embedding, module.hidden, module.backend, SMALL, **types)
 
 
 class SentenceDecoder(nn.Module):
@@ -225,7 +261,7 @@ class TextVAE(nn.Module):
         if self.free_bits == "dimension":
             return dist.free_bits(dist.kl_per_dimension(q, dist.standard_normal_like(q)), free)
         if self.free_bits == "sentence":
-            return jnp.maximum(kl, free)
+            return counted_kl(kl, {"free_bits": free})
         if self.free_bits == "batch":  # of which the mean is max(free, mean KL)
             return jnp.where(masked_mean(kl, mask, self.axis_name) > free, kl, free)
         return kl

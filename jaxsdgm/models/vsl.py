@@ -26,7 +26,7 @@ from jaxsdgm.layers.token_encoder import (
     joined_tokens,
     tokens_of,
 )
-from jaxsdgm.models.terms import Batch, Groups, Noise, no_noise
+from jaxsdgm.models.terms import Batch, Groups, Noise, counted_kl, no_noise
 
 #: what `objective` reads from its argument hyper
 HYPERPARAMETERS = ("kl_weight", "labelled_weight", "unlabelled_weight")
@@ -223,7 +223,8 @@ class VSL(nn.Module):
     def _loss(self, group: str, terms: Mapping[str, Array], hyper: Mapping[str, Array]) -> Array:
         loss = jnp.zeros(())
         if "reconstruction" in terms:
-            divergences = sum((terms[name] for name in ("kl_y", "kl_z") if name in terms), loss)
+            found = [counted_kl(terms[name], hyper) for name in ("kl_y", "kl_z") if name in terms]
+            divergences = sum(found, loss)
             bound = terms["reconstruction"] + hyper["kl_weight"] * divergences
             loss = hyper[f"{group}_weight"] * bound
         return loss + terms.get("cross_entropy", 0.0)

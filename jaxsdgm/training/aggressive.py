@@ -46,6 +46,7 @@ def make_aggressive_run(
     before, MOST times at most; then the decoder alone on the step's batch. After that both
     together. Gradients are clipped over all parameters in either case. The optimiser has no state.
     """
+
     def total(x: Array) -> Array:
         return jax.lax.psum(x.sum(), axis_name) if axis_name else x.sum()
 

@@ -8,11 +8,12 @@ import jax
 import numpy as np
 import pytest
 
-from configs import textvae_ptb
+from configs import own_files, textvae_ptb
 from jaxsdgm.errors import UserError
-from jaxsdgm.experiments import language_model
+from jaxsdgm.experiments import classify, language_model
 from jaxsdgm.experiments.language_evidence import system_name
 from jaxsdgm.experiments.language_inputs import load_inputs
+from jaxsdgm.experiments.trained import load_trained
 from jaxsdgm.report import compare
 from jaxsdgm.training.checkpoints import load_pretrained
 from tests.experiments import tiny_sentences
@@ -157,3 +158,32 @@ def test_another_encoder_is_refused(ours, folder, tmp_path):
 def test_bad_fields(fields, message, folder, tmp_path):
     with pytest.raises(UserError, match=re.escape(message)):
         language_model.run(tiny_sentences.config(folder, "vae", **fields), tmp_path)
+
+
+def test_its_encoder_starts_a_classifier(ours, tmp_path):
+    """M1+M2+BOW from the text VAE's encoder, and predictions of the run."""
+    documents = tmp_path / "data"
+    documents.mkdir()
+    for name, n, seed in (("train", 40, 5), ("dev", 20, 6), ("test", 20, 7)):
+        rows = tiny_sentences.sentences(n, seed)
+        lines = "".join(f"{label}\t{text}\n" for label, text in rows)
+        text = f"label\ttext\n{lines}"
+        (documents / f"{name}.tsv").write_text(text, encoding="utf-8")
+    config = own_files.get_config("bow")
+    config.data.update({"dir": str(documents), "train": "train.tsv", "dev": "dev.tsv"})
+    config.data.update({"test": "test.tsv", "n_labels": 8, "normaliser": "lower", "language": "en"})
+    config.pretrained, config.encoder.kind = str(ours / "free_bits=2"), "lstm"
+    config.model.embedding = config.model.hidden = config.model.latent = 8
+    config.model.classifier_hidden, config.model.recurrence = 8, "scan"
+    config.model.free_bits, config.model.kl_warmup = 0.5, 2
+    config.training.max_steps, config.training.eval_every = 4, 2
+    found = classify.run(config, tmp_path / "run")
+    assert found["encoder"]["name"] == "text VAE"
+    predict, names = load_trained(tmp_path / "run")
+    assert predict(["a man sees it ."]).shape == (1, len(names))
+    config.encoder.kind = "bilstm"
+    with pytest.raises(UserError, match="set config.encoder.kind=lstm for text VAEs"):
+        classify.run(config, tmp_path / "other")
+    config.encoder.kind, config.encoder.trainable = "lstm", False
+    with pytest.raises(UserError, match="config.frozen=encoder keeps a text VAE's encoder"):
+        classify.run(config, tmp_path / "third")
