@@ -226,7 +226,8 @@ class TextVAE(nn.Module):
         perhaps other ids to "read", which the encoder is given.
         """
         names = ("ids", "lengths", "row", "mask", "read")
-        rows = {name: batch[SENTENCES][name] for name in names if name in batch[SENTENCES]}
+        given = batch[SENTENCES]
+        rows = {name: jnp.asarray(given[name]) for name in names if name in given}
         if self.backend != "packed":
             return {SENTENCES: self._terms(rows, hyper=hyper, noise=noise, train=train)}
         order, back = longest_first(rows["lengths"])
