@@ -340,7 +340,7 @@ def tagging() -> ConfigDict:
     config.tuned = ""
     # Workdir of a run on the same data whose priors are the first ones; "": N(0, I).
     config.priors = ""
-    # Word vectors (.vec, .txt or .gz) that the embeddings start from; "": random.
+    # Word vectors (.vec, .txt, word2vec's .bin, or .gz) that embeddings start from; "": random.
     config.vectors = ""
     # embeddings: the vectors stay as they are.
     config.frozen = ""

@@ -1,11 +1,16 @@
-"""Word vectors as text, with a first line `n d` (word2vec, fastText) or without (GloVe)."""
+"""Word vectors as text, with a first line `n d` (word2vec, fastText) or without (GloVe), or binary.
+
+word2vec's binary form is that first line and then, for each word, the word, a space, d float32 and
+perhaps an end of line. fastText's own .bin is a model, not that.
+"""
 
 import gzip
 import os
 import zlib
-from collections.abc import Collection, Iterator, Sequence
+from collections.abc import Callable, Collection, Generator, Iterator, Sequence
 from dataclasses import dataclass
-from itertools import chain
+from functools import partial
+from itertools import chain, islice
 from pathlib import Path
 from typing import Any
 
@@ -14,6 +19,7 @@ import numpy as np
 from jaxsdgm.errors import UserError
 
 SUFFIXES = (".vec", ".txt", ".vec.gz", ".txt.gz")
+BINARY = (".bin", ".bin.gz")
 
 
 @dataclass(frozen=True)
@@ -26,55 +32,47 @@ class WordVectors:
 
 def name_of(path: str | Path) -> str:
     """The name of a file of vectors without folder and suffixes."""
-    return Path(path).name.removesuffix(".gz").removesuffix(".vec").removesuffix(".txt")
+    name = Path(path).name.removesuffix(".gz").removesuffix(".bin")
+    return name.removesuffix(".vec").removesuffix(".txt")
 
 
 def read_vectors(
     path: str | Path, *, wanted: Collection[str] | None = None, width: int = 0, limit: int = 0
 ) -> WordVectors:
-    """Reads lines of a word and its d numbers, parted by single spaces; keeps what is wanted.
+    """Reads words and their d numbers, and keeps what is wanted.
 
-    A word may have spaces in it: the last d fields are its vector. Of a word that comes twice the
-    first vector counts. The numbers of words that are not wanted are counted, not read.
+    Of text a line is a word and its numbers, parted by single spaces; a word may have spaces in it:
+    the last d fields are its vector. Of a word that comes twice the first vector counts. The
+    numbers of words that are not wanted are passed over.
 
     Args:
-      path: a .vec or .txt file, or a .gz of either.
+      path: a .vec, .txt or .bin file, or a .gz of one.
       wanted: words to keep, best a set or a dict; None: all.
       width: the d that is needed; 0: whatever the file has.
-      limit: how many lines of vectors are read; 0: all.
+      limit: how many vectors are read; 0: all.
 
     Raises:
       UserError: a bad line, a first line that does not fit the others, another width, or no word
         that is wanted.
     """
-    path, lines = Path(path), _lines(Path(path))
-    first = next(lines, None)
-    if first is None:
-        raise UserError(f"{path}: empty; expected lines of a word and its vector")
-    header = _header(first)
-    d = header[1] if header else _width(_decode(first, f"{path}:1"))
-    if not d:
-        raise UserError(f"{path}:1: expected a word and its numbers, parted by single spaces")
+    path = Path(path)
+    d, promised, entries = (_binary if path.name.endswith(BINARY) else _text)(path)
     if width and d != width:
         raise UserError(
             f"{path}: vectors of {d} numbers where {width} are needed; choose a file of that "
             f"width, or set config.model.embedding={d}"
         )
     rows: dict[str, np.ndarray] = {}
-    read, start = 0, 2 if header else 1
-    for number, line in enumerate(lines if header else chain([first], lines), start):
-        if limit and read == limit:
-            break
+    read = 0
+    for word, vector in islice(entries, limit or None):
         read += 1
-        word, numbers = _split(line, d, f"{path}:{number}")
         if (wanted is None or word in wanted) and word not in rows:
-            rows[word] = _vector(numbers, f"{path}:{number}")
-    else:
-        if header and header[0] != read:
-            raise UserError(
-                f"{path}: line 1 says {header[0]} vectors, but there are {read}; the file is cut "
-                "short or line 1 is wrong: get it again or correct the line"
-            )
+            rows[word] = vector()
+    if promised not in (None, read) and not 0 < limit == read:
+        raise UserError(
+            f"{path}: line 1 says {promised} vectors, but there are {read}; the file is cut "
+            "short or line 1 is wrong: get it again or correct the line"
+        )
     if not rows:
         whose = "" if wanted is None else f"of the {len(wanted)} words of the vocabulary "
         raise UserError(
@@ -82,6 +80,78 @@ def read_vectors(
             "of text that was normalised in the same way (config.data.normaliser)"
         )
     return WordVectors(tuple(rows), np.stack(list(rows.values())))
+
+
+#: a word, and what makes its vector
+Entries = Iterator[tuple[str, Callable[[], np.ndarray]]]
+
+
+def _text(path: Path) -> tuple[int, int | None, Entries]:
+    """Width, number of vectors by the first line if it has it, and the words of a text file."""
+    lines = _lines(path)
+    first = next(lines, None)
+    if first is None:
+        raise UserError(f"{path}: empty; expected lines of a word and its vector")
+    header = _header(first)
+    d = header[1] if header else _width(_decode(first, f"{path}:1"))
+    if not d:
+        raise UserError(f"{path}:1: expected a word and its numbers, parted by single spaces")
+
+    def entries() -> Entries:
+        start = 2 if header else 1
+        for number, line in enumerate(lines if header else chain([first], lines), start):
+            place = f"{path}:{number}"
+            word, numbers = _split(line, d, place)
+            yield word, partial(_vector, numbers, place)
+
+    return d, header[0] if header else None, entries()
+
+
+def _binary(path: Path) -> tuple[int, int | None, Entries]:
+    """As `_text`, of word2vec's binary form."""
+    stream = _bytes(path)
+    header = _header(next(stream))
+    if not header or not header[1]:
+        raise UserError(
+            f"{path}: does not begin as word2vec's binary form does; a fastText model is not read, "
+            "the .vec file beside it is"
+        )
+    n, d = header
+
+    def entries() -> Entries:
+        for number in range(1, n + 1):
+            place = f"{path}, vector {number}"
+            word, raw = next(stream), stream.send(4 * d)
+            if len(raw) < 4 * d:
+                raise UserError(f"{place}: cut short; get the file again")
+            yield _decode(word.lstrip(b"\n"), place), partial(_finite, raw, place)
+
+    return d, n, entries()
+
+
+def _bytes(path: Path) -> Generator[bytes, int, None]:
+    """What ends in an end of line, then by turns what ends in a space, and as much as is sent."""
+    opener = gzip.open if path.suffix == ".gz" else open
+    try:
+        with opener(path, "rb") as stream:
+            yield stream.readline(100).rstrip(b"\r\n")
+            while True:
+                word = b""
+                while (letter := stream.read(1)) not in (b" ", b""):
+                    word += letter
+                wanted = yield word
+                yield stream.read(wanted)
+    except FileNotFoundError:
+        raise UserError(f"{path}: no such file; check the directory and the name") from None
+    except (EOFError, OSError, zlib.error) as error:
+        raise UserError(f"{path}: damaged or cut short ({error}); get it again") from None
+
+
+def _finite(raw: bytes, place: str) -> np.ndarray:
+    row = np.frombuffer(raw, "<f4").astype(np.float32)
+    if not np.isfinite(row).all():
+        raise UserError(f"{place}: a number that is not finite; get the file again")
+    return row
 
 
 def check_new(path: Path) -> None:
@@ -100,20 +170,20 @@ def write_vectors(path: str | Path, words: Sequence[str], vectors: np.ndarray) -
     """
     path = Path(path)
     opener = _opener(path)
-    partial = path.with_name(path.name + ".partial")
-    with opener(partial, "wb") as stream:
+    unfinished = path.with_name(path.name + ".partial")
+    with opener(unfinished, "wb") as stream:
         stream.write(f"{len(words)} {vectors.shape[1]}\n".encode())
         for word, row in zip(words, np.asarray(vectors, np.float32), strict=True):
             numbers = " ".join(f"{x:.9g}" for x in row.tolist())
             stream.write(f"{word} {numbers}\n".encode())
-    os.replace(partial, path)
+    os.replace(unfinished, path)
 
 
 def _opener(path: Path) -> Any:
     if not path.name.endswith(SUFFIXES):
         raise UserError(
-            f"{path}: not the name of word vectors as text, which ends in {', '.join(SUFFIXES)}; "
-            "models in binary form are not read: write their vectors as text"
+            f"{path}: not the name of word vectors, which ends in {', '.join(SUFFIXES)}, or of "
+            f"word2vec's binary form, {', '.join(BINARY)}, which is only read"
         )
     return gzip.open if path.suffix == ".gz" else open
 

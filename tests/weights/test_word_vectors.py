@@ -100,11 +100,39 @@ def test_what_does_not_fit_the_run(tmp_path):
 
 def test_files_that_cannot_be_read(tmp_path):
     fails(tmp_path / "none.vec", r"none\.vec: no such file")
-    fails(write(tmp_path, LINES, "cc.en.300.bin"), r"cc\.en\.300\.bin: not the name .* binary form")
+    fails(write(tmp_path, LINES, "en.npy"), r"en\.npy: not the name of word vectors")
     packed = write(tmp_path, LINES * 100, "en.vec.gz")
     packed.write_bytes(packed.read_bytes()[:-20])
     fails(packed, r"en\.vec\.gz: damaged or cut short")
     fails(write(tmp_path, LINES).rename(tmp_path / "plain.vec.gz"), "damaged")
+
+
+def binary(vectors=VALUES, words=("the", "of", "zürich"), end=b"\n"):
+    rows = zip(words, np.array(vectors, "<f4"), strict=True)
+    return b"3 3\n" + b"".join(w.encode() + b" " + x.tobytes() + end for w, x in rows)
+
+
+@pytest.mark.parametrize("name", ["en.bin", "en.bin.gz"])
+@pytest.mark.parametrize("end", [b"", b"\n"])
+def test_the_binary_form_of_word2vec(tmp_path, name, end):
+    path = write(tmp_path, binary(end=end), name)
+    found = read_vectors(path, width=3)
+    assert found.words == ("the", "of", "zürich")
+    np.testing.assert_allclose(found.vectors, VALUES)
+    assert read_vectors(path, wanted={"of"}).words == ("of",)
+    assert read_vectors(path, limit=2).words == ("the", "of")
+    assert name_of(path) == "en"
+
+
+def test_binary_files_that_cannot_be_read(tmp_path):
+    fails(write(tmp_path, LINES, "cc.en.300.bin"), r"does not begin as word2vec's .*fastText model")
+    fails(write(tmp_path, binary()[:-8], "en.bin"), r"en\.bin, vector 3: cut short")
+    fails(
+        write(tmp_path, binary([[1, 2, np.inf]] * 3), "inf.bin"), "vector 1: a number that is not"
+    )
+    fails(tmp_path / "none.bin", r"none\.bin: no such file")
+    with pytest.raises(UserError, match="which is only read"):
+        check_new(tmp_path / "new.bin")
 
 
 @pytest.mark.parametrize("name", ["out.vec", "out.vec.gz"])
