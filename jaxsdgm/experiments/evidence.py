@@ -153,10 +153,9 @@ def latents_of(output: Arrays) -> dict[str, Any]:
         "active_units": {name: active_units(x) for name, x in means.items()},
         "size": {name: x.shape[1] for name, x in means.items()},
     }
-    if "z_log_var" in output:
-        told = mutual_information(output["z"], output["z_log_var"])
-        found["mutual_information"] = {"z": round(told, 4)}
-    return found
+    known = {name: output[f"{name}_log_var"] for name in means if f"{name}_log_var" in output}
+    told = {name: mutual_information(means[name], log_var) for name, log_var in known.items()}
+    return {**found, "mutual_information": {name: round(x, 4) for name, x in told.items()}}
 
 
 def warnings_of(

@@ -390,13 +390,16 @@ class SemiSupervised(nn.Module):
     # -- what is read off a trained model ---------------------------------------------------------
 
     def predict(self, rows: Rows, *, language: str) -> dict[str, Array]:
-        """log q(y | x) `[b, k]` at the mean of q(z1 | x), with the means of z1 and of z2."""
+        """log q(y | x) `[b, k]` at the mean of q(z1 | x); means and log-variances of z1 and z2."""
         rows = whole(rows)
         h = self.encode(rows, language=language, train=False)
         x = self.infer(h, rows, no_noise, "", train=False)
         log_q = self.log_q_y(x, train=False)
         y = jax.nn.one_hot(log_q.argmax(-1), self.n_classes, dtype=x.z1.dtype)
-        return {"log_q": log_q, "z1": x.z1, "z2": self.q_z2(x, y, train=False).mean}
+        found = {"log_q": log_q}
+        for name, q in (("z1", x.q1), ("z2", self.q_z2(x, y, train=False))):
+            found |= {name: q.mean, f"{name}_log_var": q.log_var}
+        return found
 
     def word_logits(self, decoded: Array, *, language: str) -> Array:
         """Unnormalised log-probabilities of the vocabulary `[b, v]` (bag of words)."""
