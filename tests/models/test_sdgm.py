@@ -9,7 +9,7 @@ import pytest
 
 from jaxsdgm.experiments.setup import make_objective
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder
-from jaxsdgm.layers.softmax import WORDS
+from jaxsdgm.layers.softmax import TILES
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.models.semi import HYPERPARAMETERS, MOMENTUM, TRANSFERRED
 from jaxsdgm.models.terms import masked_mean, no_noise, random_noise
@@ -106,14 +106,15 @@ def test_no_array_of_documents_by_words_by_vocabulary():
 
 def test_aux_has_no_array_of_documents_by_labels_by_vocabulary():
     """It reconstructs under every label: a bag of words is read in chunks of the vocabulary."""
-    words = 2 * WORDS + 9
+    _, width = TILES["cpu"]
+    words = 2 * width + 9
     model, variables = make(Auxiliary, hidden=7, decoder_sizes={"en": words})
     loss = loss_of(model, variables, BATCH)
     jaxpr = jax.make_jaxpr(jax.value_and_grad(loss, has_aux=True))(variables["params"])
     found = set(shapes(jaxpr.jaxpr))
-    assert (B_U * K, WORDS) in found  # the walk sees the logits of a chunk
-    assert np.prod(max(found, key=np.prod)) <= B_U * K * WORDS
-    assert not [shape for shape in found if T in shape and WORDS in shape]
+    assert (B_U * K, width) in found  # the walk sees the logits of a chunk
+    assert np.prod(max(found, key=np.prod)) <= B_U * K * width
+    assert not [shape for shape in found if T in shape and width in shape]
 
 
 @pytest.mark.parametrize("kind", [M1M2, Auxiliary])
