@@ -401,6 +401,7 @@ def language_model() -> ConfigDict:
     config.experiment = "language_model"
     # sgd or adam; gradients of a larger norm are scaled down to it.
     config.optimizer, config.learning_rate, config.clip = "sgd", 0.5, 5.0
+    del config.rate_schedule, config.rate_warmup, config.weight_decay
     # Train an autoencoder first, whose encoder this one starts from (config.pretrained: of a run
     # that is there).
     config.pretrain_encoder = False

@@ -43,10 +43,11 @@ def choose(config: ConfigDict, argument: str) -> None:
     elif recipe == "ae":
         model.kl_weight = 0.0
     elif recipe == "aggressive":
-        config.aggressive, config.learning_rate = True, 1.0
-        config.plateau.patience = 2
+        config.aggressive, config.plateau.patience = True, 2
+        config.optimizer, config.learning_rate = "sgd", 1.0
     elif recipe.startswith("cyclic"):
         model.kl_cycle_epochs = 10
+        config.optimizer, config.learning_rate = "sgd", 0.5
         if recipe == "cyclic":
             config.optimizer, config.learning_rate = "adam", 1e-3
             config.plateau.decays, config.training.max_epochs = 0, 40
