@@ -1,11 +1,12 @@
 """What the latent space of a text VAE is like: the paper's probes (spec of paper 4, §7)."""
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 import numpy as np
 
 from jaxsdgm.data.lines import SPLITS
+from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.probes import (
     copying_distance,
     gaussian_mixture,
@@ -19,6 +20,7 @@ from jaxsdgm.experiments.language_inputs import LanguageInputs
 from jaxsdgm.experiments.language_samplers import make_decode
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.models.textvae import TextVAE
+from jaxsdgm.training.progress import log
 
 #: sentences drawn from the prior; swapped words; clusters; labels of the linear probe
 DRAWN, SWAPS = 300, (1, 2, 3, 4)
@@ -37,8 +39,7 @@ def probe(
 ) -> tuple[dict[str, Any], dict[str, list[list[str]]]]:
     """Every probe's number, and sentences to read; `found` is `predict` of the test sentences.
 
-    Clusterings and linear probes are of labelled sentences only; the largest number of labels is
-    that of the training sentences at most.
+    Clusterings and linear probes are of labelled sentences only.
     """
     rng, test = np.random.default_rng(config.seed), inputs.corpus.splits["test"]
     decode = make_decode(model, params)
@@ -92,13 +93,24 @@ def of_labels(
     means["test"] = found["mean"]
     labels = {k: x.labels for k, x in inputs.corpus.splits.items() if x.labels is not None}
     train, dev, test = ((means[split], labels[split]) for split in SPLITS)
-    clusters = {
-        str(k): gaussian_mixture(means["train"], dev, test, components=k, seed=config.seed)["peak"]
-        for k in CLUSTERS
+    fields = {"seed": config.seed}
+    cluster = lambda k: gaussian_mixture(means["train"], dev, test, components=k, **fields)["peak"]
+    probe_with = lambda n: linear_probe(train, dev, test, n_labels=n, **fields)
+    return {
+        "clustering": where_it_can(CLUSTERS, cluster),
+        "linear_probe": where_it_can(LABELS, probe_with),
     }
-    counts = [n for n in LABELS if n <= len(labels["train"])]
-    linear = {str(n): linear_probe(train, dev, test, n_labels=n, seed=config.seed) for n in counts}
-    return {"clustering": clusters, "linear_probe": linear}
+
+
+def where_it_can(counts: Sequence[int], measure: Callable[[int], float]) -> dict[str, float]:
+    """A figure by count; one that there are too few sentences for is left out, and that is said."""
+    found = {}
+    for count in counts:
+        try:
+            found[str(count)] = measure(count)
+        except UserError as error:
+            log.warning("no probe with %d: %s", count, error)
+    return found
 
 
 def between(starts: np.ndarray, ends: np.ndarray, read: Any) -> list[list[str]]:

@@ -39,6 +39,9 @@ def load_outputs(
     if about.get("kind") != "classify":
         raise UserError(f"{folder}: not a classification run but {about.get('kind')!r}")
     config: Config = ConfigDict(about["config"])
+    with config.unlocked():  # what configs did not have yet when older runs were trained
+        config.encoder.kind = config.encoder.get("kind", "bilstm")
+        config.model.free_bits = config.model.get("free_bits", 0.0)
     names = about["label_names"]
     transformer = BertSize(**about["transformer"]) if about["transformer"] else None
     tokenizers = checked_tokenizers(folder, about["tokenizers"])

@@ -99,7 +99,9 @@ def test_the_rate_falls():
     state = create_state({"params": {}}, adam(), seed=0, hyper={"learning_rate": 4.0})
     states = stack([state] * 3)
     bests = SimpleNamespace(failures=jnp.array([3, 4, 5]))
-    np.testing.assert_allclose(divide(states, bests).hyper["learning_rate"], [4, 1, 4])
+    np.testing.assert_allclose(
+        divide(states, bests, jnp.zeros(3)).hyper["learning_rate"], [4, 1, 4]
+    )
     assert classify.rate_division(make_config(**{"rate_division.after": 0})) is None
 
 
