@@ -46,7 +46,8 @@ def compare(folders: Sequence[str], out: Path) -> str:
     if passed:
         print(f"passed over: {'; '.join(passed)}", file=sys.stderr)
     also = "".join(f"; of the {name} paper: {path}" for name, path in more.items() if path)
-    return f"{len(runs)} runs: {page}; the paper's tables: {tables}{also}"
+    count = len(runs) + sum(run["kind"] == "language_model" for run in found)
+    return f"{count} runs: {page}; the paper's tables: {tables}{also}"
 
 
 def word_tables(folders: Sequence[str], out: Path) -> str:

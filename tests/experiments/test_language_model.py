@@ -79,6 +79,7 @@ def test_the_language_model(folder, tmp_path):
     assert set(numbers) == {"reconstruction", "score", "nll", "ppl"}
     assert numbers["ppl"] < found["data"]["counts"]["words of the vocabulary"]
     page = compare([str(tmp_path)], tmp_path)
+    assert page.startswith("1 runs: ")
     assert "text VAE paper" in page
     assert "LSTM-LM" in (tmp_path / "textvae_tables.md").read_text()
 
