@@ -8,7 +8,8 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-PAD, START, END = 0, 1, 2
+from jaxsdgm.data.lines import END, PAD, START
+
 #: words, `</s>` included, after which a sentence ends, and one of a beam (as in the paper's code)
 MOST, MOST_OF_BEAM = 99, 100
 

@@ -21,7 +21,6 @@ from jaxsdgm.layers.recurrent import LSTM, longest_first
 from jaxsdgm.layers.softmax import softmax_nll
 from jaxsdgm.models.terms import Batch, Groups, Noise, counted_kl, masked_mean, no_noise
 
-PAD, START, END, UNKNOWN = range(4)
 #: the group of a batch
 SENTENCES = "sentences"
 #: what `objective` reads from its argument hyper
