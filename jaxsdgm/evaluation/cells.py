@@ -40,7 +40,6 @@ SUPERVISED = ("NXVAE-h", "NXVAE-z1", "SUP-h", *BERTS, "Supervised", "TF-IDF + LR
 PRETRAINED = ("NXVAE", "SNXVAE", *BERTS)
 OWN_ENCODERS = (
     "BiLSTM",
-    "LSTM",
     "text VAE",
     *PRETRAINED,
     NOTHING,

@@ -127,8 +127,7 @@ def summarise(
 def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
     """Which encoder a run has, for its results."""
     before = config.pretrained and ("SNXVAE" if setup.has_subwords(inputs.tokenizers) else "NXVAE")
-    if config.encoder.kind == "lstm":
-        before = "text VAE" if config.pretrained else "LSTM"
+    before = "text VAE" if config.encoder.kind == "lstm" else before
     name = config.encoder.checkpoint or before or "BiLSTM"
     revision = inputs.checkpoint.revision if inputs.checkpoint else None
     return {"name": name, "revision": revision, "trainable": config.encoder.trainable}

@@ -117,7 +117,8 @@ def leave_out_few(config: Config, corpus: Corpus | None) -> tuple[Config, Corpus
     They are then what `label_prior=estimated` weighs against the training file's own; measured with
     a sixth as many as these they gave nothing and cost up to a point (benchmarks/frozen_study.md).
     """
-    if config.model.label_prior != "estimated" or not config.data.unlabelled:
+    estimated = config.model.label_prior == "estimated" and not config.target.language
+    if not estimated or not config.data.unlabelled:
         return config, corpus
     corpus = corpus or load_corpus(config.data)
     further = len(corpus.splits["unlabelled"])
@@ -314,6 +315,11 @@ def load_tokenizers(
     """The NXVAE's variables and vocabularies, or none and a vocabulary of the training texts."""
     language, data = corpus.language, config.data
     if not config.pretrained:
+        if config.encoder.kind == "lstm":
+            raise UserError(
+                "config.encoder.kind is 'lstm', the encoder of a text VAE; name its run in "
+                "config.pretrained, or use bilstm"
+            )
         if config.encoder.trainable:
             what = "the encoder starts" if config.vectors else "encoder and embeddings start"
             log.warning("no config.pretrained: %s from random values", what)

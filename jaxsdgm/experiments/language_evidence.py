@@ -118,7 +118,7 @@ def likelihood(
     params: Any,
     metrics: dict[str, Any],
 ) -> None:
-    """Adds nll and ppl of the test sentences: exact, or by importance sampling with its error."""
+    """Adds nll and ppl of the test sentences: exact, or by importance sampling."""
     tokens = inputs.tokens["test"]
     if not model.latent:
         metrics["nll"] = metrics["reconstruction"]

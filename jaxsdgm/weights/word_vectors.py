@@ -7,7 +7,8 @@ perhaps an end of line. fastText's own .bin is a model, not that.
 import gzip
 import os
 import zlib
-from collections.abc import Callable, Collection, Generator, Iterator, Sequence
+from collections.abc import Callable, Collection, Iterator, Sequence
+from contextlib import contextmanager
 from dataclasses import dataclass
 from functools import partial
 from itertools import chain, islice
@@ -109,8 +110,10 @@ def _text(path: Path) -> tuple[int, int | None, Entries]:
 
 def _binary(path: Path) -> tuple[int, int | None, Entries]:
     """As `_text`, of word2vec's binary form."""
-    stream = _bytes(path)
-    header = _header(next(stream))
+    opener = gzip.open if path.suffix == ".gz" else open
+    with _readable(path), opener(path, "rb") as stream:
+        first = stream.readline(100)
+    header = _header(first.rstrip(b"\r\n"))
     if not header or not header[1]:
         raise UserError(
             f"{path}: does not begin as word2vec's binary form does; a fastText model is not read, "
@@ -119,28 +122,25 @@ def _binary(path: Path) -> tuple[int, int | None, Entries]:
     n, d = header
 
     def entries() -> Entries:
-        for number in range(1, n + 1):
-            place = f"{path}, vector {number}"
-            word, raw = next(stream), stream.send(4 * d)
-            if len(raw) < 4 * d:
-                raise UserError(f"{place}: cut short; get the file again")
-            yield _decode(word.lstrip(b"\n"), place), partial(_finite, raw, place)
+        with _readable(path), opener(path, "rb") as stream:
+            stream.read(len(first))
+            for number in range(1, n + 1):
+                place, word = f"{path}, vector {number}", b""
+                while (letter := stream.read(1)) not in (b" ", b""):
+                    word += letter
+                raw = stream.read(4 * d)
+                if len(raw) < 4 * d:
+                    raise UserError(f"{place}: cut short; get the file again")
+                yield _decode(word.lstrip(b"\n"), place), partial(_finite, raw, place)
 
     return d, n, entries()
 
 
-def _bytes(path: Path) -> Generator[bytes, int, None]:
-    """What ends in an end of line, then by turns what ends in a space, and as much as is sent."""
-    opener = gzip.open if path.suffix == ".gz" else open
+@contextmanager
+def _readable(path: Path) -> Iterator[None]:
+    """Says in one line what keeps a file from being read."""
     try:
-        with opener(path, "rb") as stream:
-            yield stream.readline(100).rstrip(b"\r\n")
-            while True:
-                word = b""
-                while (letter := stream.read(1)) not in (b" ", b""):
-                    word += letter
-                wanted = yield word
-                yield stream.read(wanted)
+        yield
     except FileNotFoundError:
         raise UserError(f"{path}: no such file; check the directory and the name") from None
     except (EOFError, OSError, zlib.error) as error:
@@ -190,15 +190,10 @@ def _opener(path: Path) -> Any:
 
 def _lines(path: Path) -> Iterator[bytes]:
     """Lines in bytes, of which millions are passed over; fastText's end in a space."""
-    try:
-        with _opener(path)(path, "rb") as stream:
-            for number, line in enumerate(stream):
-                line = line if number else line.removeprefix(b"\xef\xbb\xbf")
-                yield line.rstrip(b" \r\n")
-    except FileNotFoundError:
-        raise UserError(f"{path}: no such file; check the directory and the name") from None
-    except (EOFError, OSError, zlib.error) as error:
-        raise UserError(f"{path}: damaged or cut short ({error}); get it again") from None
+    with _readable(path), _opener(path)(path, "rb") as stream:
+        for number, line in enumerate(stream):
+            line = line if number else line.removeprefix(b"\xef\xbb\xbf")
+            yield line.rstrip(b" \r\n")
 
 
 def _header(line: bytes) -> tuple[int, int] | None:

@@ -185,6 +185,9 @@ def test_its_encoder_starts_a_classifier(ours, tmp_path):
     config.encoder.kind = "bilstm"
     with pytest.raises(UserError, match="set config.encoder.kind=lstm for text VAEs"):
         classify.run(config, tmp_path / "other")
-    config.encoder.kind, config.encoder.trainable = "lstm", False
+    config.encoder.kind, config.pretrained = "lstm", ""
+    with pytest.raises(UserError, match="config.encoder.kind is 'lstm', the encoder of a text VAE"):
+        classify.run(config, tmp_path / "fourth")
+    config.pretrained, config.encoder.trainable = str(ours / "free_bits=2"), False
     with pytest.raises(UserError, match="config.frozen=encoder keeps a text VAE's encoder"):
         classify.run(config, tmp_path / "third")
