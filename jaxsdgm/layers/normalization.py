@@ -20,7 +20,9 @@ class MaskedBatchNorm(nn.Module):
     set, and moves the running statistics once per group, in order, with the unbiased variance:
     running = 0.9 running + 0.1 batch. Evaluation uses the running statistics. A group with fewer
     than two rows has no variance of its own: it is normalised with the running statistics, which it
-    leaves as they are.
+    leaves as they are. In training a row that does not count comes out at the mean, as `bias`: it
+    may lie any number of the others' deviations away, and what is computed from it further on would
+    overflow, which its weight of 0 does not undo in the gradient.
 
     `groups > 1` reproduces gradient accumulation over chunks (spec §6.5) without a loop.
     `axis_name` is the mapped axis that the rows are spread over: sums are then over all devices.
@@ -53,6 +55,7 @@ class MaskedBatchNorm(nn.Module):
                 var.value = _moved(var.value, unbiased, enough)
             center = jnp.where(enough, center, mean.value)
             spread = jnp.where(enough, spread, var.value)
+            values = jnp.where(weights > 0, values, center)
         normal = (values - center) * jax.lax.rsqrt(spread + EPSILON) * scale + bias
         return normal.reshape(x.shape).astype(self.dtype or x.dtype)
 
