@@ -1,11 +1,11 @@
 """Documents through a BERT checkpoint: our encoder beside torch's, on the same cores.
 
     python benchmarks/encode.py --checkpoint=DIR [--documents=1000] [--length=128] [--shortest=128]
-        [--batch=32] [--rounds=1] [--out=FILE.json]
+        [--batch=16,32] [--rounds=1] [--out=FILE.json]
 
-Documents are random ids of lengths from --shortest to --length, sorted by length, and both systems
-get the same batches, padded to a multiple of 16. Each system runs in processes of its own, by
-turns, --rounds times; the best round counts. Seconds are without loading and compiling; peak
+Documents are random ids of lengths from --shortest to --length, sorted by length, in batches padded
+to a multiple of 16. Each system runs in processes of its own, by turns, --rounds times, with every
+size of --batch: its best size and round count. Seconds are without loading and compiling; peak
 memory is that of the process; CPU seconds say more than seconds where the machine is shared.
 
 Measured on 2026-11-22 on two cores of an Intel Xeon (AVX-512), otherwise idle (JAX 0.10.2, torch
@@ -38,14 +38,14 @@ BUCKET = 16
 Batch = tuple[np.ndarray, np.ndarray]  # ids [b, t], lengths [b]
 
 
-def batches(args: argparse.Namespace, vocab_size: int) -> Iterator[Batch]:
-    """Batches of one size, shortest documents first; the last is filled up with its own rows."""
+def batches(args: argparse.Namespace, size: int, vocab_size: int) -> Iterator[Batch]:
+    """Batches of `size`, shortest documents first; the last is filled up with its own rows."""
     rng = np.random.default_rng(0)
     lengths = np.sort(rng.integers(args.shortest, args.length + 1, args.documents))
-    for start in range(0, args.documents, args.batch):
-        part = np.resize(lengths[start : start + args.batch], args.batch).astype(np.int32)
+    for start in range(0, args.documents, size):
+        part = np.resize(lengths[start : start + size], size).astype(np.int32)
         width = -(-part.max() // BUCKET) * BUCKET
-        ids = rng.integers(5, vocab_size, (args.batch, width)).astype(np.int32)
+        ids = rng.integers(5, vocab_size, (size, width)).astype(np.int32)
         yield np.where(np.arange(width) < part[:, None], ids, 1), part
 
 
@@ -90,16 +90,21 @@ def measure(args: argparse.Namespace) -> dict[str, Any]:
     """One system in this process: seconds, peak memory and a checksum of the result."""
     make = {"jaxsdgm": jax_encoder, "torch": torch_encoder}[args.system]
     encode, vocab_size = make(args.checkpoint)
-    work = list(batches(args, vocab_size))
-    for batch in {ids.shape: (ids, lengths) for ids, lengths in work}.values():
-        encode(batch)  # compiles, and warms up
-    wall, cpu = time.perf_counter(), time.process_time()
-    vectors = np.concatenate([encode(batch) for batch in work])
+    seconds = {}
+    for size in map(int, args.batch.split(",")):
+        work = list(batches(args, size, vocab_size))
+        for batch in {ids.shape: (ids, lengths) for ids, lengths in work}.values():
+            encode(batch)  # compiles, and warms up
+        wall, cpu = time.perf_counter(), time.process_time()
+        vectors = np.concatenate([encode(batch) for batch in work])
+        seconds[size] = time.perf_counter() - wall, time.process_time() - cpu
+    wall, cpu = min(seconds.values())
     return {
-        "seconds": time.perf_counter() - wall,
-        "cpu_seconds": time.process_time() - cpu,
+        "seconds": wall,
+        "cpu_seconds": cpu,
         "peak_mib": resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024,
         "mean_absolute": float(np.abs(vectors).mean()),
+        **{f"seconds_{size}": wall for size, (wall, _) in seconds.items()},
     }
 
 
@@ -109,7 +114,7 @@ def main() -> None:
     parser.add_argument("--documents", type=int, default=1000)
     parser.add_argument("--length", type=int, default=128)
     parser.add_argument("--shortest", type=int, default=128)
-    parser.add_argument("--batch", type=int, default=32)
+    parser.add_argument("--batch", default="16,32", help="sizes")
     parser.add_argument("--rounds", type=int, default=1)
     parser.add_argument("--out")
     parser.add_argument("--system", choices=SYSTEMS, help="measure this one alone, print JSON")

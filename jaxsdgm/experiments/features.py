@@ -22,7 +22,10 @@ from jaxsdgm.weights.huggingface import Checkpoint, find_checkpoint, load_weight
 
 #: a batch is padded to one of these lengths, or to a multiple of the last: few compilations
 WIDTHS = (16, 24, 32, 48, 64, 96, 128)
-TOKENS = 4096  # of a batch, padding included
+#: tokens of a batch, padding included: on a CPU as many as a layer holds in the cache
+TRANSFORMER_TOKENS = {"cpu": 2048}
+LARGE_BATCH = 32768
+BILSTM_TOKENS = 4096
 REPORT_SECONDS = 10.0
 
 #: ids [b, t], lengths [b] -> [b, d]
@@ -78,7 +81,8 @@ def _transformer(config: Config, checkpoint: Checkpoint) -> Featurizer:
         return _apply(model, variables, config.data.language)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return in_buckets(load(), *tokenizer.encode(texts, limit), limit=limit)
+        tokens = TRANSFORMER_TOKENS.get(jax.default_backend(), LARGE_BATCH)
+        return in_buckets(load(), *tokenizer.encode(texts, limit), limit=limit, tokens=tokens)
 
     weights = fingerprint(checkpoint.folder)
     parts = (weights, tokenizer.digest, config.encoder.pooling, limit, config.dtype)
@@ -112,7 +116,8 @@ def _bilstm(config: Config, pretrained: Any, tokenizers: Mapping[str, Tokenizer]
     apply = _apply(model, {"params": weights}, language)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        return in_buckets(apply, *tokenizers[language].encode(texts, limit), limit=limit)
+        ids, lengths = tokenizers[language].encode(texts, limit)
+        return in_buckets(apply, ids, lengths, limit=limit, tokens=BILSTM_TOKENS)
 
     parts = (setup.digest(weights), tokenizers[language].digest, model.pooling, limit, config.dtype)
     return Featurizer(encode, key="bilstm " + " ".join(map(str, parts)))
@@ -129,16 +134,19 @@ def _apply(model: Any, variables: Any, language: str) -> Apply:
     return lambda ids, lengths: apply(variables, ids, lengths)
 
 
-def in_buckets(apply: Apply, ids: np.ndarray, lengths: np.ndarray, *, limit: int) -> np.ndarray:
+def in_buckets(
+    apply: Apply, ids: np.ndarray, lengths: np.ndarray, *, limit: int, tokens: int
+) -> np.ndarray:
     """`apply` over documents of like length together, `[n, d]` float32 in the given order.
 
-    No batch is wider than `limit` tokens, and no document may be longer.
+    A batch has up to `tokens` tokens, but one document at least. None is wider than `limit`, and no
+    document may be longer.
     """
     started = reported = time.monotonic()
     total, done, features = int(lengths.sum()), 0, []
     order = np.argsort(lengths, kind="stable")[::-1]  # longest first: the estimate errs upwards
-    for batch, width in _batches(order, lengths, limit):
-        short = max(1, TOKENS // width) - len(batch)
+    for batch, width in _batches(order, lengths, limit, tokens):
+        short = max(1, tokens // width) - len(batch)
         rows = np.pad(ids[batch, :width], ((0, short), (0, max(0, width - ids.shape[1]))))
         counts = np.pad(lengths[batch], (0, short), constant_values=1)
         features.append(np.asarray(apply(rows, counts), np.float32)[: len(batch)])
@@ -155,13 +163,13 @@ def in_buckets(apply: Apply, ids: np.ndarray, lengths: np.ndarray, *, limit: int
 
 
 def _batches(
-    order: np.ndarray, lengths: np.ndarray, limit: int
+    order: np.ndarray, lengths: np.ndarray, limit: int, tokens: int
 ) -> Iterator[tuple[np.ndarray, int]]:
     """Neighbours in `order` (longest first) with the width that they are padded to."""
     start = 0
     while start < len(order):
         width = min(limit, _width(int(lengths[order[start]])))
-        batch = order[start : start + max(1, TOKENS // width)]
+        batch = order[start : start + max(1, tokens // width)]
         yield batch, width
         start += len(batch)
 

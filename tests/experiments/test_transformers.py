@@ -82,10 +82,10 @@ def test_buckets_give_every_document_its_own_vector():
         shapes.add(ids.shape)
         return np.stack([ids.sum(1), lengths], 1)
 
-    found = features.in_buckets(apply, ids, lengths, limit=300)
+    found = features.in_buckets(apply, ids, lengths, limit=300, tokens=1024)
     np.testing.assert_array_equal(found, np.stack([ids.sum(1), lengths], 1))
     assert len(shapes) <= len(features.WIDTHS) + 2
-    assert all(rows * width <= features.TOKENS for rows, width in shapes)
+    assert all(rows * width <= 1024 for rows, width in shapes)
 
 
 def test_no_batch_is_wider_than_the_limit():
@@ -96,7 +96,7 @@ def test_no_batch_is_wider_than_the_limit():
         widths.append(ids.shape[1])
         return lengths[:, None]
 
-    features.in_buckets(apply, np.ones((2, 90), np.int32), lengths, limit=94)
+    features.in_buckets(apply, np.ones((2, 90), np.int32), lengths, limit=94, tokens=256)
     assert widths == [94]
 
 
