@@ -3,9 +3,11 @@
 import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
 from functools import cache
 from pathlib import Path
+from threading import Lock
 from typing import Any
 
 import jax
@@ -20,12 +22,12 @@ from jaxsdgm.training.progress import duration, log
 from jaxsdgm.weights.bert import BertSize
 from jaxsdgm.weights.huggingface import Checkpoint, find_checkpoint, load_weights, read_size
 
-#: a batch is padded to one of these lengths, or to a multiple of the last: few compilations
-WIDTHS = (16, 24, 32, 48, 64, 96, 128)
-#: tokens of a batch, padding included: on a CPU as many as a layer holds in the cache
-TRANSFORMER_TOKENS = {"cpu": 2048}
-LARGE_BATCH = 32768
+#: a batch is padded to one of these lengths, or to a multiple of 64: few compilations
+WIDTHS = (*range(16, 128, 16), *range(128, 256, 32))
+#: of a batch, padding included; a transformer's are those of `transformer_tokens`
 BILSTM_TOKENS = 4096
+#: batches on their way at a time: one computes while another waits for its last core, or is copied
+STREAMS = 2
 REPORT_SECONDS = 10.0
 
 #: ids [b, t], lengths [b] -> [b, d]
@@ -77,16 +79,26 @@ def _transformer(config: Config, checkpoint: Checkpoint) -> Featurizer:
         model = TransformerEncoder(
             size, pooling=config.encoder.pooling, dtype=setup.compute_dtype(config)
         )
-        variables = {"params": {"bert": load_weights(checkpoint.folder, size)}}
-        return _apply(model, variables, config.data.language)
+        variables = {"params": {"bert": load_weights(checkpoint.folder, size, on_device)}}
+        return make_apply(model, variables, config.data.language)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
-        tokens = TRANSFORMER_TOKENS.get(jax.default_backend(), LARGE_BATCH)
-        return in_buckets(load(), *tokenizer.encode(texts, limit), limit=limit, tokens=tokens)
+        ids, lengths = tokenizer.encode(texts, limit)
+        return in_buckets(load(), ids, lengths, limit=limit, tokens=transformer_tokens())
 
     weights = fingerprint(checkpoint.folder)
     parts = (weights, tokenizer.digest, config.encoder.pooling, limit, config.dtype)
     return Featurizer(encode, key="transformer " + " ".join(map(str, parts)))
+
+
+def on_device(tensor: np.ndarray) -> jax.Array:
+    """Waits for the copy: until it is done the tensor is there twice."""
+    return jax.device_put(tensor).block_until_ready()
+
+
+def transformer_tokens() -> int:
+    """Of a batch: few on a CPU, whose cache holds what a layer makes of 1024, for each of two."""
+    return 1024 if jax.default_backend() == "cpu" else 32768
 
 
 def fingerprint(folder: Path) -> str:
@@ -113,7 +125,7 @@ def _bilstm(config: Config, pretrained: Any, tokenizers: Mapping[str, Tokenizer]
     sizes = setup.vocab_sizes(tokenizers)
     model = TextEncoder(sizes, **setup.encoder_config(config), dtype=setup.compute_dtype(config))
     weights = pretrained["params"]["encoder"]
-    apply = _apply(model, {"params": weights}, language)
+    apply = make_apply(model, {"params": weights}, language)
 
     def encode(texts: Sequence[str]) -> np.ndarray:
         ids, lengths = tokenizers[language].encode(texts, limit)
@@ -123,15 +135,28 @@ def _bilstm(config: Config, pretrained: Any, tokenizers: Mapping[str, Tokenizer]
     return Featurizer(encode, key="bilstm " + " ".join(map(str, parts)))
 
 
-def _apply(model: Any, variables: Any, language: str) -> Apply:
+def make_apply(model: Any, variables: Any, language: str) -> Apply:
+    """`model.apply` of documents with variables `{"params": ...}`, compiled for each shape."""
+
     # the weights are an argument: as constants they would be folded, and copied, by the compiler
     @jax.jit
-    def apply(variables: Any, ids: Any, lengths: Any) -> Any:
+    def run(variables: Any, ids: Any, lengths: Any) -> Any:
         rows = {"ids": ids, "lengths": lengths, "row": np.arange(len(ids))}
         return model.apply(variables, rows, language=language, train=False)
 
-    variables = jax.device_put(variables)
-    return lambda ids, lengths: apply(variables, ids, lengths)
+    variables, lock = jax.device_put(variables), Lock()
+
+    @cache
+    def program(shape: tuple[int, int]) -> Callable[..., Any]:
+        kinds = jax.ShapeDtypeStruct(shape, np.int32), jax.ShapeDtypeStruct(shape[:1], np.int32)
+        return run.lower(variables, *kinds).compile()
+
+    def apply(ids: np.ndarray, lengths: np.ndarray) -> Any:
+        with lock:  # or each of the threads would compile it
+            compiled = program(ids.shape)
+        return compiled(variables, ids, lengths)
+
+    return apply
 
 
 def in_buckets(
@@ -143,19 +168,26 @@ def in_buckets(
     document may be longer.
     """
     started = reported = time.monotonic()
-    total, done, features = int(lengths.sum()), 0, []
+    total, done = int(lengths.sum()), 0
     order = np.argsort(lengths, kind="stable")[::-1]  # longest first: the estimate errs upwards
-    for batch, width in _batches(order, lengths, limit, tokens):
+
+    def encode(part: tuple[np.ndarray, int]) -> tuple[np.ndarray, np.ndarray]:
+        batch, width = part
         short = max(1, tokens // width) - len(batch)
         rows = np.pad(ids[batch, :width], ((0, short), (0, max(0, width - ids.shape[1]))))
         counts = np.pad(lengths[batch], (0, short), constant_values=1)
-        features.append(np.asarray(apply(rows, counts), np.float32)[: len(batch)])
-        done += int(lengths[batch].sum())
-        now = time.monotonic()
-        if now - reported > REPORT_SECONDS:
-            left = duration((now - started) * (total - done) / done)
-            log.info("encoding: %d of %d tokens, about %s left", done, total, left)
-            reported = now
+        return batch, np.asarray(apply(rows, counts), np.float32)[: len(batch)]
+
+    features = []
+    with ThreadPoolExecutor(STREAMS) as pool:
+        for batch, vectors in pool.map(encode, _batches(order, lengths, limit, tokens)):
+            features.append(vectors)
+            done += int(lengths[batch].sum())
+            now = time.monotonic()
+            if now - reported > REPORT_SECONDS:
+                left = duration((now - started) * (total - done) / done)
+                log.info("encoding: %d of %d tokens, about %s left", done, total, left)
+                reported = now
     restored = np.empty((len(ids), features[0].shape[1]), np.float32)
     restored[order] = np.concatenate(features)
     log.info("encoded %d documents in %s", len(ids), duration(time.monotonic() - started))
@@ -175,5 +207,4 @@ def _batches(
 
 
 def _width(length: int) -> int:
-    last = WIDTHS[-1]
-    return next((w for w in WIDTHS if w >= length), -(-length // last) * last)
+    return next((width for width in WIDTHS if width >= length), -(-length // 64) * 64)

@@ -4,7 +4,7 @@ import json
 import os
 import re
 import shutil
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import ExitStack
 from dataclasses import dataclass, replace
 from pathlib import Path
@@ -155,12 +155,12 @@ def _check(path: Path, config: Mapping[str, Any], size: BertSize) -> None:
         raise UserError(f"{path}: {size.hidden} units do not divide among {size.heads} heads")
 
 
-def _open(folder: Path, stack: ExitStack) -> dict[str, tuple[Any, str]]:
-    """Plain name of every tensor of the encoder -> (open file, its name there)."""
+def _open(folder: Path, stack: ExitStack) -> dict[str, tuple[Any, Path, str]]:
+    """Plain name of every tensor of the encoder -> (open file, its path, the name there)."""
     files = [folder / name for name in _shards(folder)]
-    handles = [_open_file(path, stack) for path in files]
-    names = [(handle, name) for handle in handles for name in handle.keys()]
-    return {_plain(name): (handle, name) for handle, name in names if not _is_head(name)}
+    handles = [(_open_file(path, stack), path) for path in files]
+    names = [(*file, name) for file in handles for name in file[0].keys()]
+    return {_plain(name): (*file, name) for *file, name in names if not _is_head(name)}
 
 
 def _shards(folder: Path) -> list[str]:
@@ -194,10 +194,13 @@ def _is_head(name: str) -> bool:
     return bool(_IGNORED.match(_plain(name)))
 
 
-def load_weights(folder: str | Path, size: BertSize) -> dict[str, Any]:
-    """Parameters of `BertEncoder(size)` as nested dicts of float32 NumPy arrays.
+def load_weights(
+    folder: str | Path, size: BertSize, place: Callable[[np.ndarray], Any] = np.asarray
+) -> dict[str, Any]:
+    """Parameters of `BertEncoder(size)` as nested dicts of float32 arrays.
 
-    Tensors are read one at a time, so that the memory needed is that of the result. Heads (masked
+    Tensors are read one at a time and become what `place` makes of them, as `jax.device_put` does,
+    so that the memory needed is that of the result and once more that of the largest. Heads (masked
     language model, classifier) are left out.
 
     Raises:
@@ -208,14 +211,17 @@ def load_weights(folder: str | Path, size: BertSize) -> dict[str, Any]:
     wanted = list(tensors(family, size))
     with ExitStack() as stack:
         found = _open(folder, stack)
-        _compare(
-            folder, wanted, {name: handle.get_slice(key) for name, (handle, key) in found.items()}
+        slices = {name: handle.get_slice(key) for name, (handle, _, key) in found.items()}
+        _compare(folder, wanted, slices)
+        return unflatten_dict(
+            {t.path: place(_read(*found[t.name][1:], t.transposed)) for t in wanted}
         )
-        return unflatten_dict({t.path: _read(*found[t.name], t.transposed) for t in wanted})
 
 
-def _read(handle: Any, name: str, transposed: bool) -> np.ndarray:
-    array = handle.get_tensor(name)
+def _read(path: Path, name: str, transposed: bool) -> np.ndarray:
+    # opened anew: what was read stays mapped in memory for as long as the file is open
+    with safe_open(path, framework="np") as handle:
+        array = handle.get_tensor(name)
     return np.ascontiguousarray(array.T if transposed else array, np.float32)
 
 
