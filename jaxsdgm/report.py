@@ -38,16 +38,18 @@ def compare(folders: Sequence[str], out: Path) -> str:
     runs = [run for run in found if run["kind"] in CLASSIFIED]
     # the paper has no table of zero-shot runs, and those of VSL and of text VAEs are others
     tabled = [run for run in found if run["kind"] not in ("zero_shot", "tag", "language_model")]
-    tables = write_tables(out, tabled)
-    more = {"SSVAE": write_ssvae_tables(out, [*map(run_of, tabled)])}
-    more["VSL"] = write_vsl_tables(out, runs)
-    more["text VAE"] = write_textvae_tables(out, found)
-    page = write_summary(out, runs, passed=passed, tables=tables.name)
+    tables = write_tables(out, tabled) if tabled else None
+    linked = tables.name if tables else ""
+    pages = {
+        "": write_summary(out, runs, passed=passed, tables=linked) if runs else None,
+        "the paper's tables: ": tables,
+        "of the SSVAE paper: ": write_ssvae_tables(out, [*map(run_of, tabled)]),
+        "of the VSL paper: ": write_vsl_tables(out, runs),
+        "of the text VAE paper: ": write_textvae_tables(out, found),
+    }
     if passed:
         print(f"passed over: {'; '.join(passed)}", file=sys.stderr)
-    also = "".join(f"; of the {name} paper: {path}" for name, path in more.items() if path)
-    count = len(runs) + sum(run["kind"] == "language_model" for run in found)
-    return f"{count} runs: {page}; the paper's tables: {tables}{also}"
+    return f"{len(found)} runs: " + "; ".join(f"{name}{path}" for name, path in pages.items() if path)
 
 
 def word_tables(folders: Sequence[str], out: Path) -> str:

@@ -24,7 +24,7 @@ def test_comparison_of_a_folder(tmp_path):
     done = report(tmp_path / "runs", f"--out={out}")
     assert done.returncode == 0, done.stderr
     assert done.stdout == (
-        f"2 runs: {out}/summary.html; the paper's tables: {out}/paper_tables.html\n"
+        f"3 runs: {out}/summary.html; the paper's tables: {out}/paper_tables.html\n"
     )
     assert done.stderr == f"passed over: {tmp_path}/runs/odd (align)\n"
     assert (out / "summary.csv").exists()

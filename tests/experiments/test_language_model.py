@@ -82,6 +82,8 @@ def test_the_language_model(folder, tmp_path):
     assert page.startswith("1 runs: ")
     assert "text VAE paper" in page
     assert "LSTM-LM" in (tmp_path / "textvae_tables.md").read_text()
+    assert not (tmp_path / "summary.html").exists()
+    assert not (tmp_path / "paper_tables.html").exists()
 
 
 @pytest.mark.parametrize("recipe", ["aggressive", "cyclic", "iwae", "fbp,2"])
