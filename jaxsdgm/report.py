@@ -49,7 +49,9 @@ def compare(folders: Sequence[str], out: Path) -> str:
     }
     if passed:
         print(f"passed over: {'; '.join(passed)}", file=sys.stderr)
-    return f"{len(found)} runs: " + "; ".join(f"{name}{path}" for name, path in pages.items() if path)
+    return f"{len(found)} runs: " + "; ".join(
+        f"{name}{path}" for name, path in pages.items() if path
+    )
 
 
 def word_tables(folders: Sequence[str], out: Path) -> str:

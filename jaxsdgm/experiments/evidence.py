@@ -61,8 +61,11 @@ def summarise(
     """Everything in the report, for the best parameters, and the figure of z1."""
     best, names = jax.device_get(result.best), inputs.corpus.label_names
     variables = {"params": best.params, "batch_stats": best.batch_stats}
-    rows = {split: rows_of(arrays, plain) for split, arrays in inputs.splits.items()}
-    outputs = {split: predict(best.params, best.batch_stats, x) for split, x in rows.items()}
+    labelled = {split: labelled_of(arrays) for split, arrays in inputs.splits.items()}
+    outputs = {
+        split: predict(best.params, best.batch_stats, rows_of(arrays, plain))
+        for split, arrays in labelled.items()
+    }
     elbo, tables = {}, {}
     if bound:
         weighted = {"params": best.params, "hyper": result.state.hyper}
@@ -85,7 +88,7 @@ def summarise(
     tables["neighbours"] = neighbour_table(
         best.params, inputs.pretrained, inputs.tokenizers, inputs.language, inputs.splits["train"]
     )
-    metrics = metrics_of(outputs, inputs.splits, names)
+    metrics = metrics_of(outputs, labelled, names)
     latents = latents_of(outputs["dev"])
     if "proportions" in best.batch_stats:
         latents["label_proportions"] = best.batch_stats["proportions"].tolist()
@@ -136,13 +139,17 @@ def encoder_of(config: Config, inputs: Inputs) -> dict[str, Any]:
 def metrics_of(
     outputs: Mapping[str, Arrays], splits: Mapping[str, Arrays], names: Sequence[str]
 ) -> dict[str, Any]:
-    """Accuracy, F1, confusion, calibration and likelihood of every split that has predictions."""
-    reports = {}
-    for split, out in outputs.items():
-        labels = splits[split]["labels"]
-        known = labels >= 0
-        reports[split] = classification_report(np.exp(out["log_q"][known]), labels[known], names)
-    return reports
+    """Accuracy, F1, confusion, calibration and likelihood of every split's labelled documents."""
+    return {
+        split: classification_report(np.exp(out["log_q"]), splits[split]["labels"], names)
+        for split, out in outputs.items()
+    }
+
+
+def labelled_of(arrays: Arrays) -> Arrays:
+    """The documents whose label is known: there may be a million more in "train"."""
+    known = arrays["labels"] >= 0
+    return {name: x[known] for name, x in arrays.items()}
 
 
 def latents_of(output: Arrays) -> dict[str, Any]:

@@ -164,11 +164,12 @@ def summarise(
     assert inputs.target
     results, figures = of_target(config, inputs.target, result)
     best, names = jax.device_get(result.best), inputs.corpus.label_names
+    labelled = {split: evidence.labelled_of(x) for split, x in inputs.splits.items()}
     outputs = {
         split: predict(best.params, best.batch_stats, rows_of(arrays, model))
-        for split, arrays in inputs.splits.items()
+        for split, arrays in labelled.items()
     }
-    source, target = evidence.metrics_of(outputs, inputs.splits, names), results["metrics"]
+    source, target = evidence.metrics_of(outputs, labelled, names), results["metrics"]
     told = evidence.warnings_of(source, evidence.latents_of(outputs["dev"]), {})
     warnings = {inputs.language: told, inputs.target.language: results["warnings"]}
     results |= {
