@@ -159,8 +159,8 @@ def _open(folder: Path, stack: ExitStack) -> dict[str, tuple[Any, Path, str]]:
     """Plain name of every tensor of the encoder -> (open file, its path, the name there)."""
     files = [folder / name for name in _shards(folder)]
     handles = [(_open_file(path, stack), path) for path in files]
-    names = [(*file, name) for file in handles for name in file[0].keys()]
-    return {_plain(name): (*file, name) for *file, name in names if not _is_head(name)}
+    names = [(handle, path, name) for handle, path in handles for name in handle.keys()]
+    return {_plain(found[2]): found for found in names if not _is_head(found[2])}
 
 
 def _shards(folder: Path) -> list[str]:
