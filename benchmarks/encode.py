@@ -13,8 +13,9 @@ than seconds where the machine is shared.
 Measured on 2026-11-22 on two cores of an Intel Xeon (AVX-512), otherwise idle (JAX 0.10.2, torch
 2.13.0), with multilingual-e5-small (12 layers of 384, 449 MiB): --rounds=2 --batch=16,32,64 takes
 23.2 s and torch 24.5 s (with 32), hence 1.05 times as fast; peak memory 966 MiB and 1194 MiB. With
---documents=640 --shortest=8 --rounds=2: 9.1 s and 10.7 s, 1.17 times. A layer is 80% products,
-which torch's library does at 320 GFLOP/s and XLA's at 285.
+--documents=640 --shortest=8 --rounds=2: 9.1 s and 10.7 s, 1.17 times. That was before all processes
+asked for pages of 2 MiB; since then --batch=32 takes 23.5 s and torch 26.7 s, 1.14 times, peaks 967
+and 953 MiB. A layer is 80% products, which torch's library does at 320 GFLOP/s and XLA's at 285.
 """
 
 import argparse
