@@ -5,7 +5,7 @@ Neither pass makes the logits `[n, v]`: the backward pass makes each tile again 
 
 from collections.abc import Callable
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 import jax
 import jax.numpy as jnp
@@ -14,8 +14,8 @@ from jax import Array
 from jaxsdgm.distributions import at_least_float32
 
 PAD = 0
-#: rows and words whose logits exist at a time: of a CPU as many as a core's cache holds
-TILES = {"cpu": (128, 2048)}
+#: rows and words whose logits exist at a time: of a CPU as many as the cores' caches hold
+TILES = {"cpu": (512, 2048)}
 LARGE_TILE = 512, 4096
 
 
@@ -37,32 +37,32 @@ def softmax_nll(z: Array, table: Array, bias: Array, ids: Array, silent_pad: boo
 def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) -> Any:
     ids = jnp.asarray(ids)
     order, back, tiles = _order(ids)
-    rows = _in_tiles(z[order]), _in_tiles(ids[order])
+    rows, words_of = _in_tiles(z[order]), _in_tiles(ids[order])
     wide = at_least_float32(bias).dtype
 
-    def one_tile(r: Array, found: tuple[Array, Array]) -> tuple[Array, Array]:
-        z, ids = rows[0][r], rows[1][r]
+    def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+        part = _part(table, bias, j)
 
-        def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-            highest, total, picked = sums
-            logits, words, _ = _logits(z, table, bias, j, silent_pad)
+        def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+            highest, total, picked = (x[r] for x in sums)
+            logits = _logits(rows[r], part, silent_pad)
             higher = jnp.maximum(highest, logits.max(-1))
             total = total * jnp.exp(highest - higher) + jnp.exp(logits - higher[:, None]).sum(-1)
-            index, here = _places(ids, words, j)
+            index, here = _places(words_of[r], part)
             values = jnp.take_along_axis(logits, index, axis=1)
-            return higher, total, picked + jnp.where(here, values, 0).sum(-1)
+            picked += jnp.where(here, values, 0).sum(-1)
+            found = higher, total, picked
+            return tuple(x.at[r].set(new) for x, new in zip(sums, found, strict=True))
 
-        zero = jnp.zeros(len(z), wide)
-        start = jnp.full(len(z), -jnp.inf, wide), zero, zero
-        highest, total, picked = _loop(_word_tiles(table), some_words, start)
-        normaliser = highest + jnp.log(total)
-        nll = (ids != PAD).sum(-1) * normaliser - picked
-        return found[0].at[r].set(nll), found[1].at[r].set(normaliser)
+        return _loop(tiles, some_rows, sums)
 
-    zero = jnp.zeros(rows[0].shape[:2], wide)
-    nll, normaliser = _loop(tiles, one_tile, (zero, zero))
-    residuals = z, table, bias, ids, normaliser
-    return nll.reshape(-1)[: len(z)][back], residuals
+    zero = jnp.zeros(rows.shape[:2], wide)
+    start = jnp.full_like(zero, -jnp.inf), zero, zero
+    highest, total, picked = _loop(_word_tiles(bias), some_words, start)
+    normaliser = highest + jnp.log(total)  # -inf in tiles of rows without words, which are left out
+    count = (words_of != PAD).sum(-1)
+    nll = jnp.where(count > 0, count * normaliser - picked, 0)
+    return nll.reshape(-1)[: len(z)][back], (z, table, bias, ids, normaliser)
 
 
 def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
@@ -72,29 +72,34 @@ def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
     wide = normaliser.dtype
     product = partial(jnp.matmul, preferred_element_type=wide)
 
-    def one_tile(r: Array, found: tuple[Array, ...]) -> tuple[Array, ...]:
-        z, ids, g = (x[r] for x in rows)
-        scale, row = (ids != PAD).sum(-1) * g, jnp.arange(len(z))[:, None]
+    def some_words(j: Array, found: tuple[Array, ...]) -> tuple[Array, ...]:
+        part = _part(table, bias, j)
+        columns = part.table.T
 
-        def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-            d_z, d_table, d_bias = sums
-            logits, words, part = _logits(z, table, bias, j, silent_pad)
-            d = jnp.exp(logits - normaliser[r][:, None]) * scale[:, None]
-            index, here = _places(ids, words, j)
+        def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
+            d_z, d_columns, d_bias = sums
+            z, ids, g = (x[r] for x in rows)
+            scale, row = (ids != PAD).sum(-1) * g, jnp.arange(len(z))[:, None]
+            d = jnp.exp(_logits(z, part, silent_pad) - normaliser[r][:, None]) * scale[:, None]
+            index, here = _places(ids, part)
             # words of other tiles are put beyond the end, where they are dropped
-            index = jnp.where(here, index, len(words))
+            index = jnp.where(here, index, len(part.words))
             d = d.at[row, index].add(jnp.broadcast_to(-g[:, None], ids.shape), mode="drop")
-            d_bias = _add(d_bias, d.sum(0), words[0])
-            d = (jnp.where(words == PAD, 0, d) if silent_pad else d).astype(z.dtype)
-            return d_z + product(d, part), _add(d_table, product(d.T, z), words[0]), d_bias
+            d_bias += d.sum(0)
+            d = (jnp.where(part.words == PAD, 0, d) if silent_pad else d).astype(z.dtype)
+            # with few columns of vectors, a CPU is twice as fast at the transposed products
+            return d_z.at[r].add(product(columns, d.T)), d_columns + product(z.T, d), d_bias
 
-        start = jnp.zeros(z.shape, wide), *found[1:]
-        d_z, *of_words = _loop(_word_tiles(table), some_words, start)
-        return found[0].at[r].set(d_z), *of_words
+        d_z, d_table, d_bias = found
+        start = d_z, jnp.zeros(columns.shape, wide), jnp.zeros(columns.shape[1:], wide)
+        d_z, d_columns, of_bias = _loop(tiles, some_rows, start)
+        first = part.words[0]
+        return d_z, _add(d_table, d_columns.T, first), _add(d_bias, of_bias, first)
 
-    zeros = (jnp.zeros(x.shape, wide) for x in (rows[0], table, bias))
-    d_z, d_table, d_bias = _loop(tiles, one_tile, tuple(zeros))
-    d_z = d_z.reshape(-1, d_z.shape[-1])[: len(z)][back]
+    shapes = (rows[0].mT.shape, table.shape, bias.shape)
+    start = tuple(jnp.zeros(shape, wide) for shape in shapes)
+    d_z, d_table, d_bias = _loop(_word_tiles(bias), some_words, start)
+    d_z = d_z.mT.reshape(-1, z.shape[-1])[: len(z)][back]
     return d_z.astype(z.dtype), d_table.astype(table.dtype), d_bias.astype(bias.dtype), None
 
 
@@ -122,34 +127,42 @@ def _in_tiles(x: Array) -> Array:
     return x.reshape(-1, rows, *x.shape[1:])
 
 
-def _word_tiles(table: Array) -> int:
-    return -(-len(table) // _tile()[1])
+def _word_tiles(bias: Array) -> int:
+    return -(-len(bias) // _tile()[1])
 
 
-def _logits(
-    z: Array, table: Array, bias: Array, j: Array, silent_pad: bool
-) -> tuple[Array, Array, Array]:
-    """Logits `[n, w]` of tile j, its words `[w]` and their vectors `[w, e]`.
+class Part(NamedTuple):
+    """A tile of the vocabulary.
 
-    The last tile ends with the vocabulary: what it shares with the one before is -inf there.
+    The last one ends with the vocabulary: what it shares with the one before has a bias of -inf.
     """
-    _, size = _tile()
-    count = min(len(table), size)
-    first = jnp.minimum(j * size, len(table) - count)
+
+    words: Array
+    table: Array
+    bias: Array
+
+
+def _part(table: Array, bias: Array, j: Array) -> Part:
+    size = _tile()[1]
+    count = min(len(bias), size)
+    first = jnp.minimum(j * size, len(bias) - count)
     words = first + jnp.arange(count)
-    part = jax.lax.dynamic_slice_in_dim(table, first, count)
-    wide = at_least_float32(bias).dtype
-    scores = jnp.matmul(z, part.T, preferred_element_type=wide)
-    if silent_pad:
-        scores = jnp.where(words == PAD, 0, scores)
-    scores += jax.lax.dynamic_slice_in_dim(bias, first, count)
-    return jnp.where(words >= j * size, scores, -jnp.inf), words, part
+    cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=count)
+    own = jnp.where(words >= j * size, at_least_float32(cut(bias)), -jnp.inf)
+    return Part(words, cut(table), own)
 
 
-def _places(ids: Array, words: Array, j: Array) -> tuple[Array, Array]:
-    """Where the words of the rows `[n, t]` are in tile j, and which of them are."""
-    here = (ids >= j * _tile()[1]) & (ids <= words[-1]) & (ids != PAD)
-    return jnp.where(here, ids - words[0], 0), here
+def _logits(z: Array, part: Part, silent_pad: bool) -> Array:
+    """`[n, w]`, of the words of a tile."""
+    scores = jnp.matmul(z, part.table.T, preferred_element_type=part.bias.dtype)
+    return (jnp.where(part.words == PAD, 0, scores) if silent_pad else scores) + part.bias
+
+
+def _places(ids: Array, part: Part) -> tuple[Array, Array]:
+    """Where the words of the rows `[n, t]` are in a tile, and which of them are."""
+    own = part.bias > -jnp.inf
+    here = (ids >= part.words[own.argmax()]) & (ids <= part.words[-1]) & (ids != PAD)
+    return jnp.where(here, ids - part.words[0], 0), here
 
 
 def _add(total: Array, part: Array, first: Array) -> Array:
