@@ -14,6 +14,55 @@ CHUNKS = (8, 7, 6, 5)
 PACKS = 5
 
 
+def recurrence(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
+    """A recurrence with a backward pass of its own, as `f(*arrays, backwards, packs)`.
+
+    `backwards` is a bool, which is not differentiated and known while tracing, or a scalar.
+
+    Args:
+      forward: `f(*arrays, backwards, packs)` to results and residuals.
+      backward: `f(backwards, packs, residuals, gradients)` to the gradients of the arrays.
+    """
+
+    @partial(jax.custom_vjp, nondiff_argnums=(0, 1))
+    def known(backwards: bool, packs: int, *arrays: Any) -> Any:
+        return forward(*arrays, backwards, packs)[0]
+
+    known.defvjp(lambda backwards, packs, *arrays: forward(*arrays, backwards, packs), backward)
+
+    @partial(jax.custom_vjp, nondiff_argnums=(0,))
+    def traced(packs: int, backwards: Array, *arrays: Any) -> Any:
+        return forward(*arrays, backwards, packs)[0]
+
+    def traced_forward(packs: int, backwards: Array, *arrays: Any) -> Any:
+        found, residuals = forward(*arrays, backwards, packs)
+        return found, (backwards, residuals)
+
+    def traced_backward(packs: int, residuals: Any, gradients: Any) -> Any:
+        return None, *backward(residuals[0], packs, residuals[1], gradients)
+
+    traced.defvjp(traced_forward, traced_backward)
+
+    def either(*arrays: Any) -> Any:
+        *values, backwards, packs = arrays
+        if isinstance(backwards, bool):
+            return known(backwards, packs, *values)
+        return traced(packs, backwards, *values)
+
+    return either
+
+
+def both_ways(one_way: Callable[..., Any], arrays: Any, packs: int) -> Any:
+    """`one_way(arrays of one direction, backwards)` for both, results stacked.
+
+    One loop under `vmap`, or with several packs one after the other: the rows at work differ.
+    """
+    if packs == 1:
+        return jax.vmap(one_way)(arrays, jnp.array([False, True]))
+    found = [one_way(jax.tree.map(lambda x, w=w: x[w], arrays), bool(w)) for w in (0, 1)]
+    return jax.tree.map(lambda *ways: jnp.stack(ways), *found)
+
+
 def chunks_of(x: Array) -> Array:
     """`[t, ...]` as `[n, k, ...]`, filled up with as few zeros as any k of CHUNKS allows."""
     k = min(CHUNKS, key=lambda k: -len(x) % k)
@@ -27,9 +76,16 @@ def joined(chunks: Array, t: int) -> Array:
     return chunks.reshape(-1, *chunks.shape[2:])[:t]
 
 
-def in_order(x: Array, backwards: Array) -> Array:
+def choose(backwards: Array | bool, yes: Any, no: Any) -> Any:
+    """What belongs to the direction."""
+    if isinstance(backwards, bool):
+        return yes if backwards else no
+    return jnp.where(backwards, yes, no)
+
+
+def in_order(x: Array, backwards: Array | bool) -> Array:
     """`x [t, ...]` as the recurrence meets it, or back."""
-    return jnp.where(backwards, x[::-1], x)
+    return choose(backwards, x[::-1], x)
 
 
 def kept_rows(start: Array, k: int, lengths: Array) -> Array:

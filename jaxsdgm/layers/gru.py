@@ -14,32 +14,33 @@ from jax import Array
 
 from jaxsdgm.distributions import at_least_float32
 from jaxsdgm.layers.chunks import (
+    choose,
     chunks_of,
     in_order,
     joined,
     kept_rows,
+    recurrence,
     row_counts,
     switch,
     widen,
 )
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(6,))
 def gru_scan(
     gates: Array,
     first: Array,
     kernel_hidden: Array,
     bias_hidden: Array,
     lengths: Array,
-    backwards: Array,
+    backwards: Array | bool,
     packs: int,
 ) -> tuple[Array, Array]:
     """One direction over the first `lengths [b]` steps of `gates [t, b, 3h]`, from `first [b, h]`.
 
     Args:
       lengths: may be 0; the last state is then the first.
-      backwards: from each row's last token to its first, a scalar; both directions are one loop
-        under `vmap` over it and the kernels.
+      backwards: from each row's last token to its first. A bool, of which no arithmetic is left in
+        the program, or a scalar: both directions are one loop under `vmap` over it and the kernels.
       packs: 1, or more where the rows are sorted, longest first: then no work is done for rows
         that have ended, but for a fraction 1 / packs. Only outside `vmap`, which would do the work
         of all sizes.
@@ -47,7 +48,7 @@ def gru_scan(
     Returns:
       Outputs `[t, b, h]`, 0 beyond a row's length, and the last states `[b, h]`.
     """
-    return _forward(gates, first, kernel_hidden, bias_hidden, lengths, backwards, packs)[0]
+    return _recurrence(gates, first, kernel_hidden, bias_hidden, lengths, backwards, packs)
 
 
 def _forward(
@@ -56,18 +57,18 @@ def _forward(
     kernel_hidden: Array,
     bias_hidden: Array,
     lengths: Array,
-    backwards: Array,
+    backwards: Array | bool,
     packs: int,
 ) -> Any:
     (t, b), h = gates.shape[:2], len(kernel_hidden)
     chunks = chunks_of(gates)
     n, k = chunks.shape[:2]
-    steps = {size: partial(_chunk, size) for size in row_counts(b, packs)}
-    parameters = kernel_hidden, bias_hidden, lengths, backwards
+    steps = {size: partial(_chunk, size, backwards) for size in row_counts(b, packs)}
+    parameters = kernel_hidden, bias_hidden, lengths
 
     def body(i: Array, carry: tuple[Array, list[Array]]) -> tuple[Array, list[Array]]:
         state, kept = carry
-        j = jnp.where(backwards, n - 1 - i, i)
+        j = choose(backwards, n - 1 - i, i)
         step = switch(steps, lengths, k * j)
         new, every = step(chunks[j], state, k * j, *parameters)
         return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
@@ -79,13 +80,13 @@ def _forward(
 
 def _chunk(
     size: int,
+    backwards: Array | bool,
     gates: Array,
     state: Array,
     start: Array,
     kernel_hidden: Array,
     bias_hidden: Array,
     lengths: Array,
-    backwards: Array,
 ) -> tuple[Array, list[Array]]:
     """A chunk of steps of the first `size` rows: the new state, and of each the output and cells.
 
@@ -108,16 +109,18 @@ def _chunk(
     return _put(state, last), [widen(b, in_order(values, backwards)) for values in every]
 
 
-def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
+def _backward(
+    backwards: Array | bool, packs: int, residuals: Any, gradients: tuple[Array, Array]
+) -> Any:
     *parameters, cells = residuals
-    kernel_hidden, bias_hidden, lengths, backwards = parameters
+    kernel_hidden, bias_hidden, lengths = parameters
     (t, b), d_outputs = gradients[0].shape[:2], chunks_of(gradients[0])
     n, k = d_outputs.shape[:2]
-    steps = {size: partial(_chunk_backward, size) for size in row_counts(b, packs)}
+    steps = {size: partial(_chunk_backward, size, backwards) for size in row_counts(b, packs)}
 
     def body(i: Array, carry: Any) -> Any:
         d_state, d_parameters, d_gates = carry
-        j = jnp.where(backwards, i, n - 1 - i)
+        j = choose(backwards, i, n - 1 - i)
         step = switch(steps, lengths, k * j)
         new, d_state, more = step(cells[j], d_outputs[j], d_state, k * j, *parameters)
         return d_state, jax.tree.map(jnp.add, d_parameters, more), d_gates.at[j].set(new)
@@ -127,11 +130,12 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
     carry = gradients[1], zeros, d_gates
     d_first, d_parameters, d_gates = jax.lax.fori_loop(0, n, body, carry)
     d_parameters = [d.astype(cells.dtype) for d in d_parameters]
-    return joined(d_gates, t), d_first, *d_parameters, None, None
+    return joined(d_gates, t), d_first, *d_parameters, None
 
 
 def _chunk_backward(
     size: int,
+    backwards: Array | bool,
     cells: Array,
     d_h: Array,
     d_state: Array,
@@ -139,7 +143,6 @@ def _chunk_backward(
     kernel_hidden: Array,
     bias_hidden: Array,
     lengths: Array,
-    backwards: Array,
 ) -> tuple[Array, Array, list[Array]]:
     """Gradients of a chunk's gates, of the state before it, and of the parameters."""
     (k, b), cells, d_h = cells.shape[:2], cells[:, :size], d_h[:, :size]
@@ -156,9 +159,10 @@ def _chunk_backward(
         )
         return jnp.where(keep, d * z + d_m @ kernel_hidden.T, d_last), (d_x, d_m)
 
-    inputs = tuple(in_order(value, ~backwards) for value in (cells, d_h, keep))
+    from_end = choose(backwards, False, True)
+    inputs = tuple(in_order(value, from_end) for value in (cells, d_h, keep))
     first, (d_x, d_m) = jax.lax.scan(step, d_state[:size], inputs)
-    d_x, d_m = in_order(d_x, ~backwards), in_order(d_m, ~backwards)
+    d_x, d_m = in_order(d_x, from_end), in_order(d_m, from_end)
     h0 = cells[..., : len(kernel_hidden)]
     flat = lambda value: value.reshape(-1, value.shape[-1])
     wide = jnp.promote_types(cells.dtype, jnp.float32)
@@ -167,7 +171,7 @@ def _chunk_backward(
     return widen(b, d_x), _put(d_state, first), d_parameters
 
 
-gru_scan.defvjp(_forward, _backward)
+_recurrence = recurrence(_forward, _backward)
 
 
 def _put(state: Array, rows: Array) -> Array:

@@ -13,7 +13,17 @@ from jax import Array
 from jax.experimental import rnn
 
 from jaxsdgm.distributions import at_least_float32
-from jaxsdgm.layers.chunks import chunks_of, in_order, joined, kept_rows, row_counts, switch, widen
+from jaxsdgm.layers.chunks import (
+    choose,
+    chunks_of,
+    in_order,
+    joined,
+    kept_rows,
+    recurrence,
+    row_counts,
+    switch,
+    widen,
+)
 
 #: bytes of gates, of a layer one way, that are kept for the backward pass; more are made again
 KEPT = 2**27
@@ -21,7 +31,6 @@ KEPT = 2**27
 State = tuple[Array, Array]  # h and c, [b, h] each
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(7,))
 def lstm_scan(
     x: Array,
     kernel_in: Array,
@@ -29,7 +38,7 @@ def lstm_scan(
     bias: Array,
     first: State,
     lengths: Array,
-    backwards: Array,
+    backwards: Array | bool,
     packs: int,
 ) -> tuple[Array, Array]:
     """One direction over the first `lengths [b]` steps of `x [t, b, d]`.
@@ -40,8 +49,8 @@ def lstm_scan(
 
     Args:
       first: the state to start from; of a loop backwards it has to be zeros.
-      backwards: from each row's last token to its first, a scalar; both directions are one loop
-        under `vmap` over it and the kernels.
+      backwards: from each row's last token to its first. A bool, of which no arithmetic is left in
+        the program, or a scalar: both directions are one loop under `vmap` over it and the kernels.
       packs: 1, or PACKS where the rows are sorted, longest first: then no work is done for rows
         that have ended, but for a fraction 1 / packs. Only outside `vmap`, which would do the work
         of all sizes.
@@ -49,7 +58,7 @@ def lstm_scan(
     Returns:
       Outputs `[t, b, h]`, 0 beyond a row's length, and the last states `[b, h]`.
     """
-    return _forward(x, kernel_in, kernel_hidden, bias, first, lengths, backwards, packs)[0]
+    return _recurrence(x, kernel_in, kernel_hidden, bias, first, lengths, backwards, packs)
 
 
 def _forward(
@@ -59,19 +68,19 @@ def _forward(
     bias: Array,
     first: State,
     lengths: Array,
-    backwards: Array,
+    backwards: Array | bool,
     packs: int,
 ) -> Any:
     (t, b), h = x.shape[:2], len(kernel_hidden)
     chunks = chunks_of(x)
     n, k = chunks.shape[:2]
     keeps = x.dtype.itemsize * t * b * 4 * h <= KEPT
-    steps = {size: partial(_chunk, size, keeps) for size in row_counts(b, packs)}
-    parameters = kernel_in, kernel_hidden, bias, lengths, backwards
+    steps = {size: partial(_chunk, size, keeps, backwards) for size in row_counts(b, packs)}
+    parameters = kernel_in, kernel_hidden, bias, lengths
 
     def body(i: Array, carry: tuple[State, list[Array]]) -> tuple[State, list[Array]]:
         state, kept = carry
-        j = jnp.where(backwards, n - 1 - i, i)
+        j = choose(backwards, n - 1 - i, i)
         step = switch(steps, lengths, k * j)
         new, every = step(chunks[j], state, k * j, *parameters)
         every = every if keeps else [*every, state[1]]
@@ -86,6 +95,7 @@ def _forward(
 def _chunk(
     size: int,
     keeps: bool,
+    backwards: Array | bool,
     x: Array,
     state: State,
     start: Array,
@@ -93,7 +103,6 @@ def _chunk(
     kernel_hidden: Array,
     bias: Array,
     lengths: Array,
-    backwards: Array,
 ) -> tuple[State, list[Array]]:
     """A chunk of steps of the first `size` rows: the new state, and of each h, perhaps c and gates.
 
@@ -115,16 +124,18 @@ def _chunk(
     return _put(state, last), [widen(b, in_order(x, backwards)) for x in every]
 
 
-def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any:
-    x, kernel_in, kernel_hidden, bias, lengths, backwards, first, (hs, *kept) = residuals
+def _backward(
+    backwards: Array | bool, packs: int, residuals: Any, gradients: tuple[Array, Array]
+) -> Any:
+    x, kernel_in, kernel_hidden, bias, lengths, first, (hs, *kept) = residuals
     (t, b), d_outputs, chunks = x.shape[:2], chunks_of(gradients[0]), chunks_of(x)
     n, k = chunks.shape[:2]
-    steps = {size: partial(_chunk_backward, size) for size in row_counts(b, packs)}
-    parameters = kernel_in, kernel_hidden, bias, lengths, backwards
+    steps = {size: partial(_chunk_backward, size, backwards) for size in row_counts(b, packs)}
+    parameters = kernel_in, kernel_hidden, bias, lengths
 
     def body(i: Array, carry: Any) -> Any:
         d_state, d_parameters, d_x = carry
-        j = jnp.where(backwards, i, n - 1 - i)
+        j = choose(backwards, i, n - 1 - i)
         values = chunks[j], _before(hs, first[0], j, backwards), d_outputs[j]
         if len(kept) == 2:
             cells = _before(kept[0], first[1], j, backwards), kept[0][j], kept[1][j]
@@ -138,11 +149,12 @@ def _backward(packs: int, residuals: Any, gradients: tuple[Array, Array]) -> Any
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_in, kernel_hidden, bias)]
     carry = d_state, zeros, jnp.zeros_like(chunks)
     d_first, d_parameters, d_x = jax.lax.fori_loop(0, n, body, carry)
-    return joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], d_first, None, None
+    return joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], d_first, None
 
 
 def _chunk_backward(
     size: int,
+    backwards: Array | bool,
     values: tuple[Array, ...],
     cells: tuple[Array, ...],
     d_state: State,
@@ -151,7 +163,6 @@ def _chunk_backward(
     kernel_hidden: Array,
     bias: Array,
     lengths: Array,
-    backwards: Array,
 ) -> tuple[Array, State, list[Array]]:
     """Gradients of a chunk's inputs, of the state before it, and of the parameters.
 
@@ -178,9 +189,10 @@ def _chunk_backward(
         return (jnp.where(keep, d_h0, d_h), jnp.where(keep, d_c * f, carry[1])), d_gate
 
     first = d_state[0][:size], d_state[1][:size]
-    inputs = [in_order(x, ~backwards) for x in inputs]
+    from_end = choose(backwards, False, True)
+    inputs = [in_order(x, from_end) for x in inputs]
     last, d_gates = jax.lax.scan(step, first, tuple(inputs))
-    d_gates = in_order(d_gates, ~backwards)
+    d_gates = in_order(d_gates, from_end)
     d_x = d_gates @ kernel_in.T
     x, h0, d_gates = (value.reshape(-1, value.shape[-1]) for value in (x, h0, d_gates))
     product = partial(jnp.matmul, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
@@ -189,7 +201,7 @@ def _chunk_backward(
 
 
 def _cells(
-    first: Array, i: Array, f: Array, g: Array, keep: Array, backwards: Array
+    first: Array, i: Array, f: Array, g: Array, keep: Array, backwards: Array | bool
 ) -> tuple[Array, Array]:
     """c before and after each step of a chunk `[k, b, h]`, from the first one and the gates."""
 
@@ -203,7 +215,7 @@ def _cells(
     return in_order(before, backwards), in_order(after, backwards)
 
 
-lstm_scan.defvjp(_forward, _backward)
+_recurrence = recurrence(_forward, _backward)
 
 
 def lstm_cudnn(
@@ -248,11 +260,11 @@ def _activated(gates: Array) -> tuple[Array, Array, Array, Array]:
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-def _before(states: Array, first: Array, j: Array, backwards: Array) -> Array:
+def _before(states: Array, first: Array, j: Array, backwards: Array | bool) -> Array:
     """The states `[k, b, h]` that the steps of chunk j started from."""
     n = len(states)
-    k = jnp.where(backwards, j + 1, j - 1)
-    near = states[jnp.clip(k, 0, n - 1), jnp.where(backwards, 0, -1)]
+    k = choose(backwards, j + 1, j - 1)
+    near = states[jnp.clip(k, 0, n - 1), choose(backwards, 0, -1)]
     start = jnp.where((k >= 0) & (k < n), near, first)
     ordered = in_order(states[j], backwards)
     return in_order(jnp.concatenate([start[None], ordered[:-1]]), backwards)

@@ -1,15 +1,13 @@
 """LSTM and GRU with torch's parameterisation, length-aware."""
 
-from functools import partial
 from typing import Any
 
-import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import Array
 
-from jaxsdgm.layers.chunks import PACKS
+from jaxsdgm.layers.chunks import PACKS, both_ways
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.gru import gru_scan
 from jaxsdgm.layers.linear import uniform_fan
@@ -53,15 +51,11 @@ class BiLSTMLayer(nn.Module):
 
         zero = jnp.zeros((len(x), self.hidden), x.dtype)
 
-        def one_way(kernel_in: Array, kernel_hidden: Array, bias: Array, backwards: Array) -> Any:
-            rest = (zero, zero), lengths, backwards, packs
-            return lstm_scan(time_major, kernel_in, kernel_hidden, bias, *rest)
+        def one_way(parameters: Any, backwards: Array | bool) -> tuple[Array, Array]:
+            rest: Any = (zero, zero), lengths, backwards, packs
+            return lstm_scan(time_major, *parameters, *rest)
 
-        both = kernel_in, kernel_hidden, bias, jnp.array([False, True])
-        if packs == 1:
-            outputs, last = jax.vmap(one_way)(*both)
-        else:  # the rows at work differ
-            outputs, last = jax.lax.map(lambda way: one_way(*way), both)
+        outputs, last = both_ways(one_way, (kernel_in, kernel_hidden, bias), packs)
         return jnp.concatenate([*outputs], -1).swapaxes(0, 1), jnp.concatenate([*last], -1)
 
     def _param(self, name: str, shape: tuple[int, ...]) -> Array:
@@ -122,10 +116,10 @@ class LSTM(nn.Module):
         """
         x, kernel_in, kernel_hidden, bias = self._promoted(x)
         zero = jnp.zeros((len(x), self.hidden), x.dtype)
-        first = (zero, zero) if first is None else jax.tree.map(lambda s: s.astype(x.dtype), first)
-        rest = lengths, jnp.array(False), PACKS if self.backend == "packed" else 1
+        h, c = (zero, zero) if first is None else (state.astype(x.dtype) for state in first)
+        rest = lengths, False, PACKS if self.backend == "packed" else 1
         time_major = x.swapaxes(0, 1)
-        found: Any = lstm_scan(time_major, kernel_in, kernel_hidden, bias, first, *rest)
+        found: Any = lstm_scan(time_major, kernel_in, kernel_hidden, bias, (h, c), *rest)
         return found[0].swapaxes(0, 1), found[1]
 
     def step(self, x: Array, state: State) -> State:
@@ -162,7 +156,7 @@ class GRU(nn.Module):
             x, state, *parameters, dtype=self.dtype
         )
         gates = (x @ kernel_in + bias_in).swapaxes(0, 1)
-        rest = kernel_hidden, bias_hidden, jnp.full(len(x), x.shape[1]), jnp.array(False)
+        rest = kernel_hidden, bias_hidden, jnp.full(len(x), x.shape[1]), False
         found: Any = gru_scan(gates, state, *rest, 1)
         return found[0].swapaxes(0, 1)
 
@@ -196,14 +190,12 @@ def bigru(
     """
     zero = jnp.zeros((gates.shape[1], kernel_hidden.shape[1]), gates.dtype)
 
-    def one_way(way: Any) -> Any:
-        gates, kernel_hidden, bias_hidden, backwards = way
-        rest = kernel_hidden, bias_hidden, lengths, backwards
-        return gru_scan(gates.swapaxes(0, 1), zero, *rest, packs)
+    def one_way(way: Any, backwards: Array | bool) -> tuple[Array, Array]:
+        gates, *parameters = way
+        rest: Any = lengths, backwards, packs
+        return gru_scan(gates.swapaxes(0, 1), zero, *parameters, *rest)
 
-    ways = gates, kernel_hidden, bias_hidden, jnp.array([False, True])
-    # with packs the rows at work differ
-    outputs, last = (jax.vmap(one_way) if packs == 1 else partial(jax.lax.map, one_way))(ways)
+    outputs, last = both_ways(one_way, (gates, kernel_hidden, bias_hidden), packs)
     return jnp.concatenate([*outputs], -1).swapaxes(0, 1), jnp.concatenate([*last], -1)
 
 
