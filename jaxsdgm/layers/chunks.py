@@ -76,6 +76,11 @@ def joined(chunks: Array, t: int) -> Array:
     return chunks.reshape(-1, *chunks.shape[2:])[:t]
 
 
+def put_chunk(j: Array, chunks: Array, new: Array) -> Array:
+    """Chunks with a new one at j, which is in bounds: `.at[j].set` would read the old one too."""
+    return jax.lax.dynamic_update_index_in_dim(chunks, new, j, 0)
+
+
 def choose(backwards: Array | bool, yes: Any, no: Any) -> Any:
     """What belongs to the direction."""
     if isinstance(backwards, bool):

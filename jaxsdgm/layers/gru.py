@@ -19,6 +19,7 @@ from jaxsdgm.layers.chunks import (
     in_order,
     joined,
     kept_rows,
+    put_chunk,
     recurrence,
     row_counts,
     switch,
@@ -71,7 +72,7 @@ def _forward(
         j = choose(backwards, n - 1 - i, i)
         step = switch(steps, lengths, k * j)
         new, every = step(chunks[j], state, k * j, *parameters)
-        return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
+        return new, jax.tree.map(partial(put_chunk, j), kept, every)
 
     kept = [jnp.zeros((n, k, b, width), gates.dtype) for width in (h, 5 * h)]
     last, (outputs, cells) = jax.lax.fori_loop(0, n, body, (first, kept))
@@ -123,7 +124,7 @@ def _backward(
         j = choose(backwards, i, n - 1 - i)
         step = switch(steps, lengths, k * j)
         new, d_state, more = step(cells[j], d_outputs[j], d_state, k * j, *parameters)
-        return d_state, jax.tree.map(jnp.add, d_parameters, more), d_gates.at[j].set(new)
+        return d_state, jax.tree.map(jnp.add, d_parameters, more), put_chunk(j, d_gates, new)
 
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_hidden, bias_hidden)]
     d_gates = jnp.zeros((n, k, b, 3 * len(kernel_hidden)), cells.dtype)

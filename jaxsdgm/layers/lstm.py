@@ -19,6 +19,7 @@ from jaxsdgm.layers.chunks import (
     in_order,
     joined,
     kept_rows,
+    put_chunk,
     recurrence,
     row_counts,
     switch,
@@ -84,7 +85,7 @@ def _forward(
         step = switch(steps, lengths, k * j)
         new, every = step(chunks[j], state, k * j, *parameters)
         every = every if keeps else [*every, state[1]]
-        return new, jax.tree.map(lambda all, one: all.at[j].set(one), kept, every)
+        return new, jax.tree.map(partial(put_chunk, j), kept, every)
 
     shapes = [(k, b, h), (k, b, h), (k, b, 4 * h)] if keeps else [(k, b, h), (b, h)]
     kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
@@ -143,7 +144,7 @@ def _backward(
             cells = (kept[0][j][None],)
         step = switch(steps, lengths, k * j)
         new, d_state, more = step(values, cells, d_state, k * j, *parameters)
-        return d_state, jax.tree.map(jnp.add, d_parameters, more), d_x.at[j].set(new)
+        return d_state, jax.tree.map(jnp.add, d_parameters, more), put_chunk(j, d_x, new)
 
     d_state = gradients[1], jnp.zeros_like(gradients[1])
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_in, kernel_hidden, bias)]

@@ -27,8 +27,6 @@ class Parallel:
     sums over AXIS.
     """
 
-    axis_name = AXIS
-
     def __init__(self, mode: str = "jit", devices: list[Any] | None = None) -> None:
         if mode not in MODES:
             raise UserError(f"config.parallel is {mode!r}; use one of {', '.join(MODES)}")
@@ -36,6 +34,11 @@ class Parallel:
             raise UserError("config.parallel is 'pmap', which is for one process; use jit")
         self.mode = mode
         self.devices = devices or jax.devices()
+
+    @property
+    def axis_name(self) -> str | None:
+        """What steps sum over; None on one device, where such a sum would copy every gradient."""
+        return AXIS if len(self.devices) > 1 else None
 
     def spreads(self, trials: int) -> bool:
         """Whether so many trials are spread over the devices, instead of rows."""
