@@ -88,9 +88,16 @@ def choose(backwards: Array | bool, yes: Any, no: Any) -> Any:
     return jnp.where(backwards, yes, no)
 
 
-def in_order(x: Array, backwards: Array | bool) -> Array:
-    """`x [t, ...]` as the recurrence meets it, or back."""
-    return choose(backwards, x[::-1], x)
+def scan(step: Callable[..., Any], first: Any, inputs: Any, backwards: Array | bool) -> Any:
+    """`jax.lax.scan` over leading axes, from their ends if `backwards`; outputs are in their order.
+
+    A direction that is known takes no copies.
+    """
+    if isinstance(backwards, bool):
+        return jax.lax.scan(step, first, inputs, reverse=backwards)
+    in_order = lambda x: jnp.where(backwards, x[::-1], x)
+    last, outputs = jax.lax.scan(step, first, jax.tree.map(in_order, inputs))
+    return last, jax.tree.map(in_order, outputs)
 
 
 def kept_rows(start: Array, k: int, lengths: Array) -> Array:

@@ -16,12 +16,12 @@ from jaxsdgm.distributions import at_least_float32
 from jaxsdgm.layers.chunks import (
     choose,
     chunks_of,
-    in_order,
     joined,
     kept_rows,
     put_chunk,
     recurrence,
     row_counts,
+    scan,
     switch,
     widen,
 )
@@ -94,7 +94,7 @@ def _chunk(
     The cells are h before the step, r, z, n and m_n.
     """
     k, b = gates.shape[:2]
-    keep = in_order(kept_rows(start, k, lengths[:size]), backwards)
+    keep = kept_rows(start, k, lengths[:size])
 
     def step(h0: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         gate, keep = inputs
@@ -106,8 +106,8 @@ def _chunk(
         cells = jnp.concatenate([h0, r, z, n, m_n], -1)
         return jnp.where(keep, h, h0), (jnp.where(keep, h, 0), cells)
 
-    last, every = jax.lax.scan(step, state[:size], (in_order(gates[:, :size], backwards), keep))
-    return _put(state, last), [widen(b, in_order(values, backwards)) for values in every]
+    last, every = scan(step, state[:size], (gates[:, :size], keep), backwards)
+    return _put(state, last), [widen(b, values) for values in every]
 
 
 def _backward(
@@ -161,9 +161,7 @@ def _chunk_backward(
         return jnp.where(keep, d * z + d_m @ kernel_hidden.T, d_last), (d_x, d_m)
 
     from_end = choose(backwards, False, True)
-    inputs = tuple(in_order(value, from_end) for value in (cells, d_h, keep))
-    first, (d_x, d_m) = jax.lax.scan(step, d_state[:size], inputs)
-    d_x, d_m = in_order(d_x, from_end), in_order(d_m, from_end)
+    first, (d_x, d_m) = scan(step, d_state[:size], (cells, d_h, keep), from_end)
     h0 = cells[..., : len(kernel_hidden)]
     flat = lambda value: value.reshape(-1, value.shape[-1])
     wide = jnp.promote_types(cells.dtype, jnp.float32)

@@ -16,12 +16,12 @@ from jaxsdgm.distributions import at_least_float32
 from jaxsdgm.layers.chunks import (
     choose,
     chunks_of,
-    in_order,
     joined,
     kept_rows,
     put_chunk,
     recurrence,
     row_counts,
+    scan,
     switch,
     widen,
 )
@@ -110,8 +110,8 @@ def _chunk(
     h and c are 0 where a row has no token.
     """
     k, b = x.shape[:2]
-    gates = in_order(x[:, :size] @ kernel_in + bias, backwards)
-    keep = in_order(kept_rows(start, k, lengths[:size]), backwards)
+    gates = x[:, :size] @ kernel_in + bias
+    keep = kept_rows(start, k, lengths[:size])
 
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
         gate, keep = inputs
@@ -121,8 +121,8 @@ def _chunk(
         more = (jnp.where(keep, c, 0), jnp.concatenate(gates, -1)) if keeps else ()
         return state, kept + more
 
-    last, every = jax.lax.scan(step, (state[0][:size], state[1][:size]), (gates, keep))
-    return _put(state, last), [widen(b, in_order(x, backwards)) for x in every]
+    last, every = scan(step, (state[0][:size], state[1][:size]), (gates, keep), backwards)
+    return _put(state, last), [widen(b, x) for x in every]
 
 
 def _backward(
@@ -190,10 +190,7 @@ def _chunk_backward(
         return (jnp.where(keep, d_h0, d_h), jnp.where(keep, d_c * f, carry[1])), d_gate
 
     first = d_state[0][:size], d_state[1][:size]
-    from_end = choose(backwards, False, True)
-    inputs = [in_order(x, from_end) for x in inputs]
-    last, d_gates = jax.lax.scan(step, first, tuple(inputs))
-    d_gates = in_order(d_gates, from_end)
+    last, d_gates = scan(step, first, inputs, choose(backwards, False, True))
     d_x = d_gates @ kernel_in.T
     x, h0, d_gates = (value.reshape(-1, value.shape[-1]) for value in (x, h0, d_gates))
     product = partial(jnp.matmul, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
@@ -211,9 +208,7 @@ def _cells(
         new = jnp.where(keep, f * c + i * g, c)
         return new, (c, new)
 
-    inputs = tuple(in_order(x, backwards) for x in (i, f, g, keep))
-    _, (before, after) = jax.lax.scan(step, first, inputs)
-    return in_order(before, backwards), in_order(after, backwards)
+    return scan(step, first, (i, f, g, keep), backwards)[1]
 
 
 _recurrence = recurrence(_forward, _backward)
@@ -267,8 +262,9 @@ def _before(states: Array, first: Array, j: Array, backwards: Array | bool) -> A
     k = choose(backwards, j + 1, j - 1)
     near = states[jnp.clip(k, 0, n - 1), choose(backwards, 0, -1)]
     start = jnp.where((k >= 0) & (k < n), near, first)
-    ordered = in_order(states[j], backwards)
-    return in_order(jnp.concatenate([start[None], ordered[:-1]]), backwards)
+    here, start = states[j], start[None]
+    later, earlier = jnp.concatenate([here[1:], start]), jnp.concatenate([start, here[:-1]])
+    return choose(backwards, later, earlier)
 
 
 def _put(state: State, rows: State) -> State:
