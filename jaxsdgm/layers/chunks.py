@@ -52,15 +52,18 @@ def recurrence(forward: Callable[..., Any], backward: Callable[..., Any]) -> Cal
     return either
 
 
-def both_ways(one_way: Callable[..., Any], arrays: Any, packs: int) -> Any:
-    """`one_way(arrays of one direction, backwards)` for both, results stacked.
+def both_ways(one_way: Callable[..., Any], arrays: Any, packs: int) -> list[Any]:
+    """What `one_way(arrays of one direction, backwards)` gives for each of both.
 
     One loop under `vmap`, or with several packs one after the other: the rows at work differ.
     """
     if packs == 1:
-        return jax.vmap(one_way)(arrays, jnp.array([False, True]))
-    found = [one_way(jax.tree.map(lambda x, w=w: x[w], arrays), bool(w)) for w in (0, 1)]
-    return jax.tree.map(lambda *ways: jnp.stack(ways), *found)
+        found = jax.vmap(one_way)(arrays, jnp.array([False, True]))
+        return [jax.tree.map(lambda x, way=way: x[way], found) for way in (0, 1)]
+    # unlike that of an index, the gradient of a split is one array
+    halves = jax.tree.map(lambda x: [half[0] for half in jnp.split(x, 2)], arrays)
+    ways = jax.tree.transpose(jax.tree.structure(arrays), jax.tree.structure([0, 0]), halves)
+    return [one_way(way, backwards) for way, backwards in zip(ways, (False, True), strict=True)]
 
 
 def chunks_of(x: Array) -> Array:

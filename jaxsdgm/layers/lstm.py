@@ -87,7 +87,7 @@ def _forward(
         every = every if keeps else [*every, state[1]]
         return new, jax.tree.map(partial(put_chunk, j), kept, every)
 
-    shapes = [(k, b, h), (k, b, h), (k, b, 4 * h)] if keeps else [(k, b, h), (b, h)]
+    shapes = [(k, b, h)] * 6 if keeps else [(k, b, h), (b, h)]
     kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
     (last, _), kept = jax.lax.fori_loop(0, n, body, (first, kept))
     return (joined(kept[0], t), last), (x, *parameters, first, kept)
@@ -110,15 +110,15 @@ def _chunk(
     h and c are 0 where a row has no token.
     """
     k, b = x.shape[:2]
-    gates = x[:, :size] @ kernel_in + bias
+    gates = x[:, :size] @ kernel_in
     keep = kept_rows(start, k, lengths[:size])
 
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
         gate, keep = inputs
-        (h, c), gates = _cell(gate, state, kernel_hidden)
+        (h, c), gates = _cell(gate + bias, state, kernel_hidden)
         state = jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])
         kept = (jnp.where(keep, h, 0),)
-        more = (jnp.where(keep, c, 0), jnp.concatenate(gates, -1)) if keeps else ()
+        more = (jnp.where(keep, c, 0), *gates) if keeps else ()
         return state, kept + more
 
     last, every = scan(step, (state[0][:size], state[1][:size]), (gates, keep), backwards)
@@ -138,8 +138,8 @@ def _backward(
         d_state, d_parameters, d_x = carry
         j = choose(backwards, i, n - 1 - i)
         values = chunks[j], _before(hs, first[0], j, backwards), d_outputs[j]
-        if len(kept) == 2:
-            cells = _before(kept[0], first[1], j, backwards), kept[0][j], kept[1][j]
+        if len(kept) > 1:
+            cells = _before(kept[0], first[1], j, backwards), *(x[j] for x in kept)
         else:
             cells = (kept[0][j][None],)
         step = switch(steps, lengths, k * j)
@@ -167,13 +167,13 @@ def _chunk_backward(
 ) -> tuple[Array, State, list[Array]]:
     """Gradients of a chunk's inputs, of the state before it, and of the parameters.
 
-    `cells` are c before each step, after it and the gates, or else c before the first step.
+    `cells` are c before each step, after it and the four gates, or else c before the first step.
     """
     (k, b), (x, h0, d_h) = values[0].shape[:2], (value[:, :size] for value in values)
     keep = kept_rows(start, k, lengths[:size])
     c0, *kept = (value[:, :size] for value in cells)
     if kept:
-        c, (i, f, g, o) = kept[0], jnp.split(kept[1], 4, axis=-1)
+        c, i, f, g, o = kept
     else:
         i, f, g, o = _activated(x @ kernel_in + bias + h0 @ kernel_hidden)
         c0, c = _cells(c0[0], i, f, g, keep, backwards)

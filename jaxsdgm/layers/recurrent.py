@@ -55,8 +55,9 @@ class BiLSTMLayer(nn.Module):
             rest: Any = (zero, zero), lengths, backwards, packs
             return lstm_scan(time_major, *parameters, *rest)
 
-        outputs, last = both_ways(one_way, (kernel_in, kernel_hidden, bias), packs)
-        return jnp.concatenate([*outputs], -1).swapaxes(0, 1), jnp.concatenate([*last], -1)
+        ways = both_ways(one_way, (kernel_in, kernel_hidden, bias), packs)
+        outputs, last = (jnp.concatenate(found, -1) for found in zip(*ways, strict=True))
+        return outputs.swapaxes(0, 1), last
 
     def _param(self, name: str, shape: tuple[int, ...]) -> Array:
         return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)
@@ -195,8 +196,9 @@ def bigru(
         rest: Any = lengths, backwards, packs
         return gru_scan(gates.swapaxes(0, 1), zero, *parameters, *rest)
 
-    outputs, last = both_ways(one_way, (gates, kernel_hidden, bias_hidden), packs)
-    return jnp.concatenate([*outputs], -1).swapaxes(0, 1), jnp.concatenate([*last], -1)
+    ways = both_ways(one_way, (gates, kernel_hidden, bias_hidden), packs)
+    outputs, last = (jnp.concatenate(found, -1) for found in zip(*ways, strict=True))
+    return outputs.swapaxes(0, 1), last
 
 
 def _gru_parameters(module: Any, inputs: int, ways: tuple[int, ...]) -> list[Array]:

@@ -48,8 +48,10 @@ def make_step(
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
         rate = -hyper["learning_rate"]
         params = jax.tree.map(lambda p, u: p + (rate * u).astype(p.dtype), state.params, updates)
+        # of the gradients themselves Adam's squares would be an array, shared with this norm
+        halves = jax.tree.map(lambda g: 0.5 * g, grads)
         metrics = {f"{group}/{k}": x for group, terms in means.items() for k, x in terms.items()}
-        metrics.update({"loss": loss, "gradient_norm": optax.tree.norm(grads)})
+        metrics.update({"loss": loss, "gradient_norm": 2 * optax.tree.norm(halves)})
         state = dataclasses.replace(
             state, step=state.step + 1, params=params, batch_stats=stats, opt_state=opt_state
         )
