@@ -105,9 +105,9 @@ def _chunk(
     bias: Array,
     lengths: Array,
 ) -> tuple[State, list[Array]]:
-    """A chunk of steps of the first `size` rows: the new state, and of each h, perhaps c and gates.
+    """A chunk of steps of the first `size` rows: the new state, and what is kept of each step.
 
-    h and c are 0 where a row has no token.
+    That is h, 0 where a row has no token, and where `keeps` c before the step and the four gates.
     """
     k, b = x.shape[:2]
     gates = x[:, :size] @ kernel_in
@@ -116,10 +116,8 @@ def _chunk(
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
         gate, keep = inputs
         (h, c), gates = _cell(gate + bias, state, kernel_hidden)
-        state = jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])
-        kept = (jnp.where(keep, h, 0),)
-        more = (jnp.where(keep, c, 0), *gates) if keeps else ()
-        return state, kept + more
+        kept = (jnp.where(keep, h, 0), *((state[1], *gates) if keeps else ()))
+        return (jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])), kept
 
     last, every = scan(step, (state[0][:size], state[1][:size]), (gates, keep), backwards)
     return _put(state, last), [widen(b, x) for x in every]
@@ -138,10 +136,7 @@ def _backward(
         d_state, d_parameters, d_x = carry
         j = choose(backwards, i, n - 1 - i)
         values = chunks[j], _before(hs, first[0], j, backwards), d_outputs[j]
-        if len(kept) > 1:
-            cells = _before(kept[0], first[1], j, backwards), *(x[j] for x in kept)
-        else:
-            cells = (kept[0][j][None],)
+        cells = [x[j] for x in kept]
         step = switch(steps, lengths, k * j)
         new, d_state, more = step(values, cells, d_state, k * j, *parameters)
         return d_state, jax.tree.map(jnp.add, d_parameters, more), put_chunk(j, d_x, new)
@@ -157,7 +152,7 @@ def _chunk_backward(
     size: int,
     backwards: Array | bool,
     values: tuple[Array, ...],
-    cells: tuple[Array, ...],
+    cells: list[Array],
     d_state: State,
     start: Array,
     kernel_in: Array,
@@ -167,20 +162,20 @@ def _chunk_backward(
 ) -> tuple[Array, State, list[Array]]:
     """Gradients of a chunk's inputs, of the state before it, and of the parameters.
 
-    `cells` are c before each step, after it and the four gates, or else c before the first step.
+    `cells` are c before each step and the four gates, or else c `[b, h]` before the first step.
     """
     (k, b), (x, h0, d_h) = values[0].shape[:2], (value[:, :size] for value in values)
     keep = kept_rows(start, k, lengths[:size])
-    c0, *kept = (value[:, :size] for value in cells)
-    if kept:
-        c, i, f, g, o = kept
+    if len(cells) > 1:
+        c0, i, f, g, o = (value[:, :size] for value in cells)
     else:
         i, f, g, o = _activated(x @ kernel_in + bias + h0 @ kernel_hidden)
-        c0, c = _cells(c0[0], i, f, g, keep, backwards)
-    inputs = (i, f, g, o, jnp.tanh(c), c0, d_h, keep)
+        c0 = _cells(cells[0][:size], i, f, g, keep, backwards)
+    inputs = (i, f, g, o, c0, d_h, keep)
 
     def step(carry: State, inputs: Any) -> tuple[State, Array]:
-        i, f, g, o, tanh_c, c0, d_h, keep = inputs
+        i, f, g, o, c0, d_h, keep = inputs
+        tanh_c = jnp.tanh(f * c0 + i * g)
         d_h = carry[0] + jnp.where(keep, d_h, 0)
         d_c = carry[1] + d_h * o * (1 - tanh_c**2)
         parts = d_c * g * i * (1 - i), d_c * c0 * f * (1 - f), d_c * i * (1 - g**2)
@@ -200,13 +195,12 @@ def _chunk_backward(
 
 def _cells(
     first: Array, i: Array, f: Array, g: Array, keep: Array, backwards: Array | bool
-) -> tuple[Array, Array]:
-    """c before and after each step of a chunk `[k, b, h]`, from the first one and the gates."""
+) -> Array:
+    """c before each step of a chunk `[k, b, h]`, from the first one and the gates."""
 
-    def step(c: Array, inputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
+    def step(c: Array, inputs: tuple[Array, ...]) -> tuple[Array, Array]:
         i, f, g, keep = inputs
-        new = jnp.where(keep, f * c + i * g, c)
-        return new, (c, new)
+        return jnp.where(keep, f * c + i * g, c), c
 
     return scan(step, first, (i, f, g, keep), backwards)[1]
 
