@@ -14,9 +14,11 @@ from jax import Array
 from jaxsdgm.distributions import at_least_float32
 
 PAD = 0
-#: rows and words whose logits exist at a time: of a CPU as many as the cores' caches hold
-TILES = {"cpu": (512, 2048)}
-LARGE_TILE = 512, 4096
+#: rows whose logits exist at a time; of FEW tokens, some of which are padding, SMALL_ROWS on a CPU
+ROWS, SMALL_ROWS, FEW = 512, 128, 4096
+#: and words: of a CPU as many as the cores' caches hold
+WORDS = {"cpu": 2048}
+MANY_WORDS = 4096
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -37,7 +39,7 @@ def softmax_nll(z: Array, table: Array, bias: Array, ids: Array, silent_pad: boo
 def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) -> Any:
     ids = jnp.asarray(ids)
     order, back, tiles = _order(ids)
-    rows, words_of = _in_tiles(z[order]), _in_tiles(ids[order])
+    rows, words_of = (_in_tiles(x[order], ids) for x in (z, ids))
     wide = at_least_float32(bias).dtype
 
     def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
@@ -68,7 +70,7 @@ def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) 
 def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
     z, table, bias, ids, normaliser = residuals
     order, back, tiles = _order(ids)
-    rows = [_in_tiles(x[order]) for x in (z, ids, gradient.astype(normaliser.dtype))]
+    rows = [_in_tiles(x[order], ids) for x in (z, ids, gradient.astype(normaliser.dtype))]
     wide = normaliser.dtype
     product = partial(jnp.matmul, preferred_element_type=wide)
 
@@ -106,13 +108,20 @@ def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
 softmax_nll.defvjp(_forward, _backward)
 
 
-def _tile() -> tuple[int, int]:
-    return TILES.get(jax.default_backend(), LARGE_TILE)
+def _words() -> int:
+    """How many words are a tile."""
+    return WORDS.get(jax.default_backend(), MANY_WORDS)
+
+
+def _rows(ids: Array) -> int:
+    """How many rows `[n, t]` are a tile."""
+    few = ids.shape[1] == 1 and len(ids) <= FEW and jax.default_backend() == "cpu"
+    return SMALL_ROWS if few else ROWS
 
 
 def _order(ids: Array) -> tuple[Any, Any, Any]:
     """Rows with words first, the way back from there, and how many tiles hold these."""
-    rows, _ = _tile()
+    rows = _rows(ids)
     if len(ids) <= rows:
         return slice(None), slice(None), 1
     empty = (ids == PAD).all(-1)
@@ -120,15 +129,15 @@ def _order(ids: Array) -> tuple[Any, Any, Any]:
     return order, jnp.argsort(order), -(-(~empty).sum() // rows)
 
 
-def _in_tiles(x: Array) -> Array:
+def _in_tiles(x: Array, ids: Array) -> Array:
     """`[n, ...]` as `[tiles, rows, ...]`, filled up with zeros; one of all rows if they are few."""
-    rows = min(len(x), _tile()[0])
+    rows = min(len(x), _rows(ids))
     x = jnp.pad(x, ((0, -len(x) % rows), *((0, 0),) * (x.ndim - 1)))
     return x.reshape(-1, rows, *x.shape[1:])
 
 
 def _word_tiles(bias: Array) -> int:
-    return -(-len(bias) // _tile()[1])
+    return -(-len(bias) // _words())
 
 
 class Part(NamedTuple):
@@ -143,7 +152,7 @@ class Part(NamedTuple):
 
 
 def _part(table: Array, bias: Array, j: Array) -> Part:
-    size = _tile()[1]
+    size = _words()
     count = min(len(bias), size)
     first = jnp.minimum(j * size, len(bias) - count)
     words = first + jnp.arange(count)
