@@ -79,8 +79,8 @@ def decoder(args: argparse.Namespace, lengths: np.ndarray, vocabulary: int) -> i
     if args.task != "gru":
         return len(lengths) * (vocabulary * d + (z * d if z != d else 0))
     x, h = GRU["inputs"], GRU["hidden"]
-    token = x * (d + z) + 3 * h * (x + h) + h * vocabulary
-    return int(lengths.sum()) * token + len(lengths) * z * h
+    token = x * d + 3 * h * (x + h) + h * vocabulary
+    return int(lengths.sum()) * token + len(lengths) * z * (x + h)
 
 
 def bytes_moved(args: argparse.Namespace, params: Any) -> int:

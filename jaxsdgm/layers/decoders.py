@@ -81,8 +81,7 @@ class GRUDecoder(nn.Module):
     def states(self, z: Array, previous: Array, table: Array, first: Array | None = None) -> Array:
         """GRU states `[b, t, h]` after reading the tokens `previous [b, t]`, from `first` or z."""
         x = table[previous] * (previous != PAD)[..., None]
-        x = jnp.concatenate([x, jnp.broadcast_to(z[:, None], (*x.shape[:2], z.shape[-1]))], -1)
-        return self.gru(self.step_input(x), self.first_state(z) if first is None else first)
+        return self.gru(self.step_input(x, z), self.first_state(z) if first is None else first)
 
     def step(
         self, z: Array, token: Array, state: Array | None, table: Array

@@ -38,12 +38,20 @@ class Linear(nn.Module):
     param_dtype: Any = jnp.float32
 
     @nn.compact
-    def __call__(self, x: Array) -> Array:
-        init = uniform_fan(x.shape[-1])
-        kernel = self.param("kernel", init, (x.shape[-1], self.features), self.param_dtype)
+    def __call__(self, x: Array, last: Array | None = None) -> Array:
+        """`x [..., in]` to `[..., features]`.
+
+        With `last [b, j]` the inputs are `x [b, t, i]` and these, the same at all t, with i + j =
+        in: as if they had been repeated and put behind x.
+        """
+        own, width = x.shape[-1], x.shape[-1] + (0 if last is None else last.shape[-1])
+        init = uniform_fan(width)
+        kernel = self.param("kernel", init, (width, self.features), self.param_dtype)
         bias = self.param("bias", init, (self.features,), self.param_dtype)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
-        return x @ kernel + bias
+        if last is None:
+            return x @ kernel + bias
+        return x @ kernel[:own] + (last.astype(x.dtype) @ kernel[own:] + bias)[:, None]
 
 
 class MLP(nn.Module):
