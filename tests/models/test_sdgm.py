@@ -9,7 +9,7 @@ import pytest
 
 from jaxsdgm.experiments.setup import make_objective
 from jaxsdgm.layers.encoders import FrozenFeatures, TextEncoder
-from jaxsdgm.layers.softmax import TILES
+from jaxsdgm.layers.softmax import WORDS
 from jaxsdgm.models.sdgm import M1M2, Auxiliary
 from jaxsdgm.models.semi import HYPERPARAMETERS, MOMENTUM, TRANSFERRED
 from jaxsdgm.models.terms import masked_mean, no_noise, random_noise
@@ -106,7 +106,7 @@ def test_no_array_of_documents_by_words_by_vocabulary():
 
 def test_aux_has_no_array_of_documents_by_labels_by_vocabulary():
     """It reconstructs under every label: a bag of words is read in chunks of the vocabulary."""
-    _, width = TILES["cpu"]
+    width = WORDS["cpu"]
     words = 2 * width + 9
     model, variables = make(Auxiliary, hidden=7, decoder_sizes={"en": words})
     loss = loss_of(model, variables, BATCH)
