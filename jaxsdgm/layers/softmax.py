@@ -141,11 +141,12 @@ def _word_tiles(bias: Array) -> int:
 
 
 class Part(NamedTuple):
-    """A tile of the vocabulary.
+    """A tile of the vocabulary, from the word `first` on.
 
     The last one ends with the vocabulary: what it shares with the one before has a bias of -inf.
     """
 
+    first: Array
     words: Array
     table: Array
     bias: Array
@@ -158,7 +159,7 @@ def _part(table: Array, bias: Array, j: Array) -> Part:
     words = first + jnp.arange(count)
     cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=count)
     own = jnp.where(words >= j * size, at_least_float32(cut(bias)), -jnp.inf)
-    return Part(words, cut(table), own)
+    return Part(j * size, words, cut(table), own)
 
 
 def _logits(z: Array, part: Part, silent_pad: bool) -> Array:
@@ -169,8 +170,7 @@ def _logits(z: Array, part: Part, silent_pad: bool) -> Array:
 
 def _places(ids: Array, part: Part) -> tuple[Array, Array]:
     """Where the words of the rows `[n, t]` are in a tile, and which of them are."""
-    own = part.bias > -jnp.inf
-    here = (ids >= part.words[own.argmax()]) & (ids <= part.words[-1]) & (ids != PAD)
+    here = (ids >= part.first) & (ids <= part.words[-1]) & (ids != PAD)
     return jnp.where(here, ids - part.words[0], 0), here
 
 
