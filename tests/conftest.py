@@ -1,7 +1,10 @@
-"""Four simulated devices for every test; set before JAX starts."""
+"""Four simulated devices for every test, set before JAX starts; and no more programs than fit."""
 
+import gc
 import os
-from importlib.metadata import version
+from pathlib import Path
+
+import pytest
 
 os.environ.setdefault("NPROC", "16")  # more threads than devices, or collectives can starve
 os.environ.setdefault("JAX_PLATFORMS", "cpu")
@@ -10,7 +13,22 @@ flags = os.environ.get("XLA_FLAGS", "")
 # two thirds of it)
 flags += " --xla_force_host_platform_device_count=4 --xla_backend_optimization_level=0"
 flags += " --xla_cpu_use_fusion_emitters=false"
-if [*map(int, version("jaxlib").split(".")[:2])] >= [0, 10]:  # there is no such flag before
-    # a device that has waited 40 s for another ends the process: too little on a busy machine
-    flags += " --xla_cpu_collective_call_terminate_timeout_seconds=600"
 os.environ["XLA_FLAGS"] = flags
+
+MAPPINGS = 15_000  # of the 65 530 that Linux grants a process
+
+
+@pytest.fixture(autouse=True, scope="module")
+def compiled_programs_go_in_time():
+    """Every program compiled for the CPU keeps memory mappings for as long as JAX caches it.
+
+    A worker that has run half of the tests would be out of them, and the next compilation would
+    end it (a segmentation fault in whichever test that is).
+    """
+    yield
+    mappings = Path("/proc/self/maps")
+    if mappings.exists() and mappings.read_bytes().count(b"\n") > MAPPINGS:
+        import jax
+
+        jax.clear_caches()
+        gc.collect()
