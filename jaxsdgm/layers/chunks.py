@@ -11,7 +11,7 @@ from jax import Array
 #: how many steps may be a chunk: their input projections are one product, their gates exist at once
 CHUNKS = (8, 7, 6, 5)
 #: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
-PACKS = 5
+PACKS = 8
 
 
 def recurrence(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:
@@ -52,18 +52,20 @@ def recurrence(forward: Callable[..., Any], backward: Callable[..., Any]) -> Cal
     return either
 
 
-def both_ways(one_way: Callable[..., Any], arrays: Any, packs: int) -> list[Any]:
-    """What `one_way(arrays of one direction, backwards)` gives for each of both.
+def in_one_loop(one_way: Callable[..., Any], arrays: Any) -> list[Any]:
+    """What `one_way(arrays of one direction, backwards)` gives for each of both, by `vmap`."""
+    found = jax.vmap(one_way)(arrays, jnp.array([False, True]))
+    return [jax.tree.map(lambda x, way=way: x[way], found) for way in (0, 1)]
 
-    One loop under `vmap`, or with several packs one after the other: the rows at work differ.
+
+def apart(arrays: Any) -> list[Any]:
+    """Arrays `[2, ...]` as those of each direction, whose loops come one after the other.
+
+    They have to where there are several packs, since the rows at work differ.
     """
-    if packs == 1:
-        found = jax.vmap(one_way)(arrays, jnp.array([False, True]))
-        return [jax.tree.map(lambda x, way=way: x[way], found) for way in (0, 1)]
     # unlike that of an index, the gradient of a split is one array
     halves = jax.tree.map(lambda x: [half[0] for half in jnp.split(x, 2)], arrays)
-    ways = jax.tree.transpose(jax.tree.structure(arrays), jax.tree.structure([0, 0]), halves)
-    return [one_way(way, backwards) for way, backwards in zip(ways, (False, True), strict=True)]
+    return jax.tree.transpose(jax.tree.structure(arrays), jax.tree.structure([0, 0]), halves)
 
 
 def chunks_of(x: Array) -> Array:
@@ -79,9 +81,13 @@ def joined(chunks: Array, t: int) -> Array:
     return chunks.reshape(-1, *chunks.shape[2:])[:t]
 
 
-def put_chunk(j: Array, chunks: Array, new: Array) -> Array:
-    """Chunks with a new one at j, which is in bounds: `.at[j].set` would read the old one too."""
-    return jax.lax.dynamic_update_index_in_dim(chunks, new, j, 0)
+def put_chunk(j: Array, chunks: Array, new: Array, column: int = 0) -> Array:
+    """Chunks with a new one at j, which is in bounds: `.at[j].set` would read the old one too.
+
+    It may be narrower, and then begins at a column.
+    """
+    start = (j, *[0] * (chunks.ndim - 2), column)
+    return jax.lax.dynamic_update_slice(chunks, new[None], start)
 
 
 def choose(backwards: Array | bool, yes: Any, no: Any) -> Any:

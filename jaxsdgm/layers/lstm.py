@@ -4,6 +4,7 @@ Kernels are `kernel_in [d, 4h]`, `kernel_hidden [h, 4h]` and `bias [4h]`, gates 
 c' = s(f) c + s(i) tanh(g); h' = s(o) tanh(c'). cuDNN's takes both directions' at once, `[2, ...]`.
 """
 
+from collections.abc import Callable
 from functools import partial
 from typing import Any
 
@@ -14,8 +15,10 @@ from jax.experimental import rnn
 
 from jaxsdgm.distributions import at_least_float32
 from jaxsdgm.layers.chunks import (
+    apart,
     choose,
     chunks_of,
+    in_one_loop,
     joined,
     kept_rows,
     put_chunk,
@@ -62,6 +65,23 @@ def lstm_scan(
     return _recurrence(x, kernel_in, kernel_hidden, bias, first, lengths, backwards, packs)
 
 
+def bilstm_scan(
+    x: Array, kernel_in: Array, kernel_hidden: Array, bias: Array, lengths: Array, packs: int
+) -> tuple[Array, Array]:
+    """Both directions from zeros, of parameters `[2, ...]`: see `lstm_scan`.
+
+    Returns:
+      Outputs `[t, b, 2h]` and last states `[b, 2h]`, the backward one that at step 0.
+    """
+    if packs == 1:
+        zero = jnp.zeros((x.shape[1], kernel_hidden.shape[1]), x.dtype)
+        one_way = lambda way, backwards: lstm_scan(x, *way, (zero, zero), lengths, backwards, packs)
+        ways = in_one_loop(one_way, (kernel_in, kernel_hidden, bias))
+        outputs, last = (jnp.concatenate(found, -1) for found in zip(*ways, strict=True))
+        return outputs, last
+    return _both(packs, x, apart((kernel_in, kernel_hidden, bias)), lengths)
+
+
 def _forward(
     x: Array,
     kernel_in: Array,
@@ -71,26 +91,40 @@ def _forward(
     lengths: Array,
     backwards: Array | bool,
     packs: int,
+    outputs: Array | None = None,
 ) -> Any:
+    """Results and residuals; h is put into `outputs [n, k, b, 2h]` where there are two directions.
+
+    The one backwards has the last columns.
+    """
     (t, b), h = x.shape[:2], len(kernel_hidden)
     chunks = chunks_of(x)
     n, k = chunks.shape[:2]
     keeps = x.dtype.itemsize * t * b * 4 * h <= KEPT
     steps = {size: partial(_chunk, size, keeps, backwards) for size in row_counts(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths
+    if outputs is None:
+        outputs = jnp.zeros((n, k, b, h), x.dtype)
+    column = _column(outputs, h, backwards)
 
-    def body(i: Array, carry: tuple[State, list[Array]]) -> tuple[State, list[Array]]:
-        state, kept = carry
+    def body(i: Array, carry: tuple[State, Array, list[Array]]) -> Any:
+        state, outputs, kept = carry
         j = choose(backwards, n - 1 - i, i)
         step = switch(steps, lengths, k * j)
-        new, every = step(chunks[j], state, k * j, *parameters)
-        every = every if keeps else [*every, state[1]]
-        return new, jax.tree.map(partial(put_chunk, j), kept, every)
+        new, hs, *every = step(chunks[j], state, k * j, *parameters)
+        every = every if keeps else [state[1]]
+        kept = jax.tree.map(partial(put_chunk, j), kept, every)
+        return new, put_chunk(j, outputs, hs, column), kept
 
-    shapes = [(k, b, h)] * 6 if keeps else [(k, b, h), (b, h)]
+    shapes = [(k, b, h)] * 5 if keeps else [(b, h)]
     kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
-    (last, _), kept = jax.lax.fori_loop(0, n, body, (first, kept))
-    return (joined(kept[0], t), last), (x, *parameters, first, kept)
+    (last, _), outputs, kept = jax.lax.fori_loop(0, n, body, (first, outputs, kept))
+    return (joined(outputs, t), last), (x, *parameters, first, outputs, kept)
+
+
+def _column(outputs: Array, h: int, backwards: Array | bool) -> int:
+    """Where a direction's states begin in outputs that may be of both."""
+    return h if outputs.shape[-1] > h and backwards else 0
 
 
 def _chunk(
@@ -104,10 +138,10 @@ def _chunk(
     kernel_hidden: Array,
     bias: Array,
     lengths: Array,
-) -> tuple[State, list[Array]]:
-    """A chunk of steps of the first `size` rows: the new state, and what is kept of each step.
+) -> list[Any]:
+    """A chunk of steps of the first `size` rows: the new state, h, and what is kept of each step.
 
-    That is h, 0 where a row has no token, and where `keeps` c before the step and the four gates.
+    h is 0 where a row has no token. Kept are c before the step and the four gates, or nothing.
     """
     k, b = x.shape[:2]
     gates = x[:, :size] @ kernel_in
@@ -120,30 +154,39 @@ def _chunk(
         return (jnp.where(keep, h, state[0]), jnp.where(keep, c, state[1])), kept
 
     last, every = scan(step, (state[0][:size], state[1][:size]), (gates, keep), backwards)
-    return _put(state, last), [widen(b, x) for x in every]
+    return [_put(state, last), *[widen(b, x) for x in every]]
 
 
 def _backward(
-    backwards: Array | bool, packs: int, residuals: Any, gradients: tuple[Array, Array]
+    backwards: Array | bool,
+    packs: int,
+    residuals: Any,
+    gradients: tuple[Array, Array],
+    other: Array | None = None,
 ) -> Any:
-    x, kernel_in, kernel_hidden, bias, lengths, first, (hs, *kept) = residuals
+    """The gradients of what `_forward` has; that of x on top of the `other` direction's."""
+    x, kernel_in, kernel_hidden, bias, lengths, first, outputs, kept = residuals
     (t, b), d_outputs, chunks = x.shape[:2], chunks_of(gradients[0]), chunks_of(x)
-    n, k = chunks.shape[:2]
+    n, h = len(chunks), len(kernel_hidden)
+    k, column = chunks.shape[1], _column(outputs, h, backwards)
     steps = {size: partial(_chunk_backward, size, backwards) for size in row_counts(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths
 
     def body(i: Array, carry: Any) -> Any:
         d_state, d_parameters, d_x = carry
         j = choose(backwards, i, n - 1 - i)
-        values = chunks[j], _before(hs, first[0], j, backwards), d_outputs[j]
+        h0 = _before(partial(_states, outputs, h, column), n, first[0], j, backwards)
+        values = chunks[j], h0, _states(d_outputs, h, column, j)
         cells = [x[j] for x in kept]
         step = switch(steps, lengths, k * j)
         new, d_state, more = step(values, cells, d_state, k * j, *parameters)
-        return d_state, jax.tree.map(jnp.add, d_parameters, more), put_chunk(j, d_x, new)
+        d_x = put_chunk(j, d_x, new if other is None else d_x[j] + new)
+        return d_state, jax.tree.map(jnp.add, d_parameters, more), d_x
 
     d_state = gradients[1], jnp.zeros_like(gradients[1])
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_in, kernel_hidden, bias)]
-    carry = d_state, zeros, jnp.zeros_like(chunks)
+    d_x = jnp.zeros_like(chunks) if other is None else chunks_of(other)
+    carry = d_state, zeros, d_x
     d_first, d_parameters, d_x = jax.lax.fori_loop(0, n, body, carry)
     return joined(d_x, t), *[d.astype(x.dtype) for d in d_parameters], d_first, None
 
@@ -208,6 +251,38 @@ def _cells(
 _recurrence = recurrence(_forward, _backward)
 
 
+@partial(jax.custom_vjp, nondiff_argnums=(0,))
+def _both(packs: int, x: Array, ways: Any, lengths: Array) -> Any:
+    """Both directions; their outputs are one array, as are their gradients of x."""
+    return _both_forward(packs, x, ways, lengths)[0]
+
+
+def _both_forward(packs: int, x: Array, ways: Any, lengths: Array) -> Any:
+    b, h = x.shape[1], len(ways[0][1])
+    zero = jnp.zeros((b, h), x.dtype)
+    both, states, residuals = jnp.zeros((*chunks_of(x).shape[:2], b, 2 * h), x.dtype), [], []
+    for i in (0, 1):
+        rest: Any = (zero, zero), lengths, bool(i), packs, both
+        (outputs, last), (*others, both, kept) = _forward(x, *ways[i], *rest)
+        states.append(last)
+        residuals.append((others, kept))
+    return (outputs, jnp.concatenate(states, -1)), (both, residuals)
+
+
+def _both_backward(packs: int, residuals: Any, gradients: Any) -> Any:
+    both, of_ways = residuals
+    d_x, d_ways = None, []
+    for i, d_last in enumerate(jnp.split(gradients[1], 2, -1)):
+        others, kept = of_ways[i]
+        rest: Any = (*others, both, kept), (gradients[0], d_last), d_x
+        d_x, *d_way, _, _ = _backward(bool(i), packs, *rest)
+        d_ways.append(tuple(d_way))
+    return d_x, d_ways, None
+
+
+_both.defvjp(_both_forward, _both_backward)
+
+
 def lstm_cudnn(
     x: Array, kernel_in: Array, kernel_hidden: Array, bias: Array, lengths: Array
 ) -> tuple[Array, Array]:
@@ -250,13 +325,20 @@ def _activated(gates: Array) -> tuple[Array, Array, Array, Array]:
     return jax.nn.sigmoid(i), jax.nn.sigmoid(f), jnp.tanh(g), jax.nn.sigmoid(o)
 
 
-def _before(states: Array, first: Array, j: Array, backwards: Array | bool) -> Array:
-    """The states `[k, b, h]` that the steps of chunk j started from."""
-    n = len(states)
+def _states(chunks: Array, h: int, column: int, j: Array) -> Array:
+    """Of chunk j a direction's columns, `[k, b, h]`."""
+    _, k, b, _ = chunks.shape
+    return jax.lax.dynamic_slice(chunks, (j, 0, 0, column), (1, k, b, h))[0]
+
+
+def _before(
+    states: Callable[[Array], Array], n: int, first: Array, j: Array, backwards: Array | bool
+) -> Array:
+    """The states `[k, b, h]` that the steps of chunk j, of n, started from."""
     k = choose(backwards, j + 1, j - 1)
-    near = states[jnp.clip(k, 0, n - 1), choose(backwards, 0, -1)]
+    near = states(jnp.clip(k, 0, n - 1))[choose(backwards, 0, -1)]
     start = jnp.where((k >= 0) & (k < n), near, first)
-    here, start = states[j], start[None]
+    here, start = states(j), start[None]
     later, earlier = jnp.concatenate([here[1:], start]), jnp.concatenate([start, here[:-1]])
     return choose(backwards, later, earlier)
 

@@ -7,11 +7,11 @@ from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
 from jax import Array
 
-from jaxsdgm.layers.chunks import PACKS, both_ways
+from jaxsdgm.layers.chunks import PACKS, apart, in_one_loop
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.gru import gru_scan
 from jaxsdgm.layers.linear import uniform_fan
-from jaxsdgm.layers.lstm import State, lstm_cudnn, lstm_scan, lstm_step
+from jaxsdgm.layers.lstm import State, bilstm_scan, lstm_cudnn, lstm_scan, lstm_step
 
 #: of the LSTM: one loop for all rows; one that leaves out rows that have ended, for rows sorted by
 #: length; cuDNN's. The last two only outside `vmap` and where rows are not spread over devices.
@@ -48,16 +48,8 @@ class BiLSTMLayer(nn.Module):
             return lstm_cudnn(x, kernel_in, kernel_hidden, bias, lengths)
         time_major = x.swapaxes(0, 1)
         packs = PACKS if self.backend == "packed" else 1
-
-        zero = jnp.zeros((len(x), self.hidden), x.dtype)
-
-        def one_way(parameters: Any, backwards: Array | bool) -> tuple[Array, Array]:
-            rest: Any = (zero, zero), lengths, backwards, packs
-            return lstm_scan(time_major, *parameters, *rest)
-
-        ways = both_ways(one_way, (kernel_in, kernel_hidden, bias), packs)
-        outputs, last = (jnp.concatenate(found, -1) for found in zip(*ways, strict=True))
-        return outputs.swapaxes(0, 1), last
+        found = bilstm_scan(time_major, kernel_in, kernel_hidden, bias, lengths, packs)
+        return found[0].swapaxes(0, 1), found[1]
 
     def _param(self, name: str, shape: tuple[int, ...]) -> Array:
         return self.param(name, uniform_fan(self.hidden), shape, self.param_dtype)
@@ -196,7 +188,11 @@ def bigru(
         rest: Any = lengths, backwards, packs
         return gru_scan(gates.swapaxes(0, 1), zero, *parameters, *rest)
 
-    ways = both_ways(one_way, (gates, kernel_hidden, bias_hidden), packs)
+    arrays = gates, kernel_hidden, bias_hidden
+    if packs == 1:
+        ways = in_one_loop(one_way, arrays)
+    else:
+        ways = [one_way(way, bool(i)) for i, way in enumerate(apart(arrays))]
     outputs, last = (jnp.concatenate(found, -1) for found in zip(*ways, strict=True))
     return outputs.swapaxes(0, 1), last
 

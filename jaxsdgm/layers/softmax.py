@@ -19,6 +19,8 @@ ROWS, SMALL_ROWS, FEW = 512, 128, 4096
 #: and words: of a CPU as many as the cores' caches hold
 WORDS = {"cpu": 2048}
 MANY_WORDS = 4096
+#: a logit whose exponential is 0; unlike that of -inf, its product with 0 is 0
+NEVER = -1e30
 
 
 @partial(jax.custom_vjp, nondiff_argnums=(4,))
@@ -39,15 +41,15 @@ def softmax_nll(z: Array, table: Array, bias: Array, ids: Array, silent_pad: boo
 def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) -> Any:
     ids = jnp.asarray(ids)
     order, back, tiles = _order(ids)
-    rows, words_of = (_in_tiles(x[order], ids) for x in (z, ids))
+    rows, words_of = (_in_tiles(x[order], ids) for x in (_with_ones(z), ids))
     wide = at_least_float32(bias).dtype
 
     def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        part = _part(table, bias, j)
+        part = _part(table, bias, j, silent_pad)
 
         def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             highest, total, picked = (x[r] for x in sums)
-            logits = _logits(rows[r], part, silent_pad)
+            logits = jnp.matmul(rows[r], part.table.T, preferred_element_type=wide)
             higher = jnp.maximum(highest, logits.max(-1))
             total = total * jnp.exp(highest - higher) + jnp.exp(logits - higher[:, None]).sum(-1)
             index, here = _places(words_of[r], part)
@@ -69,39 +71,40 @@ def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) 
 
 def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
     z, table, bias, ids, normaliser = residuals
+    e = z.shape[-1]
     order, back, tiles = _order(ids)
-    rows = [_in_tiles(x[order], ids) for x in (z, ids, gradient.astype(normaliser.dtype))]
     wide = normaliser.dtype
+    rows = [_in_tiles(x[order], ids) for x in (_with_ones(z), ids, gradient.astype(wide))]
     product = partial(jnp.matmul, preferred_element_type=wide)
 
     def some_words(j: Array, found: tuple[Array, ...]) -> tuple[Array, ...]:
-        part = _part(table, bias, j)
+        part = _part(table, bias, j, silent_pad)
         columns = part.table.T
 
         def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-            d_z, d_columns, d_bias = sums
+            d_z, d_columns = sums
             z, ids, g = (x[r] for x in rows)
             scale, row = (ids != PAD).sum(-1) * g, jnp.arange(len(z))[:, None]
-            d = jnp.exp(_logits(z, part, silent_pad) - normaliser[r][:, None]) * scale[:, None]
+            d = jnp.exp(product(z, columns) - normaliser[r][:, None]) * scale[:, None]
             index, here = _places(ids, part)
             # words of other tiles are put beyond the end, where they are dropped
             index = jnp.where(here, index, len(part.words))
             d = d.at[row, index].add(jnp.broadcast_to(-g[:, None], ids.shape), mode="drop")
-            d_bias += d.sum(0)
-            d = (jnp.where(part.words == PAD, 0, d) if silent_pad else d).astype(z.dtype)
+            d = d.astype(z.dtype)
             # with few columns of vectors, a CPU is twice as fast at the transposed products
-            return d_z.at[r].add(product(columns, d.T)), d_columns + product(z.T, d), d_bias
+            return d_z.at[r].add(product(columns, d.T)), d_columns + product(z.T, d)
 
-        d_z, d_table, d_bias = found
-        start = d_z, jnp.zeros(columns.shape, wide), jnp.zeros(columns.shape[1:], wide)
-        d_z, d_columns, of_bias = _loop(tiles, some_rows, start)
-        first = part.words[0]
-        return d_z, _add(d_table, d_columns.T, first), _add(d_bias, of_bias, first)
+        d_z, d_table = found
+        d_z, d_columns = _loop(tiles, some_rows, (d_z, jnp.zeros(columns.shape, wide)))
+        return d_z, _add(d_table, d_columns.T, part.words[0])
 
-    shapes = (rows[0].mT.shape, table.shape, bias.shape)
-    start = tuple(jnp.zeros(shape, wide) for shape in shapes)
-    d_z, d_table, d_bias = _loop(_word_tiles(bias), some_words, start)
-    d_z = d_z.mT.reshape(-1, z.shape[-1])[: len(z)][back]
+    ones = rows[0].shape[-1]
+    start = jnp.zeros(rows[0].mT.shape, wide), jnp.zeros((len(table), ones), wide)
+    d_z, d_table = _loop(_word_tiles(bias), some_words, start)
+    d_z = d_z.mT.reshape(-1, ones)[: len(z), :e][back]
+    d_table, d_bias = d_table[:, :e], d_table[:, e]
+    if silent_pad:
+        d_table = d_table.at[PAD].set(0)
     return d_z.astype(z.dtype), d_table.astype(table.dtype), d_bias.astype(bias.dtype), None
 
 
@@ -143,29 +146,46 @@ def _word_tiles(bias: Array) -> int:
 class Part(NamedTuple):
     """A tile of the vocabulary, from the word `first` on.
 
-    The last one ends with the vocabulary: what it shares with the one before has a bias of -inf.
+    The last one ends with the vocabulary: what it shares with the one before has a bias of NEVER.
     """
 
     first: Array
     words: Array
-    table: Array
-    bias: Array
+    table: Array  # [w, e + m], of its words the vectors and the bias
 
 
-def _part(table: Array, bias: Array, j: Array) -> Part:
+def _part(table: Array, bias: Array, j: Array, silent_pad: bool) -> Part:
     size = _words()
     count = min(len(bias), size)
     first = jnp.minimum(j * size, len(bias) - count)
     words = first + jnp.arange(count)
     cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=count)
-    own = jnp.where(words >= j * size, at_least_float32(cut(bias)), -jnp.inf)
-    return Part(j * size, words, cut(table), own)
+    vectors = cut(table)
+    if silent_pad:
+        vectors = jnp.where(words[:, None] == PAD, 0, vectors)
+    own = jnp.where(words >= j * size, cut(bias), NEVER)
+    return Part(j * size, words, jnp.concatenate([vectors, _exactly(own, table.dtype)], -1))
 
 
-def _logits(z: Array, part: Part, silent_pad: bool) -> Array:
-    """`[n, w]`, of the words of a tile."""
-    scores = jnp.matmul(z, part.table.T, preferred_element_type=part.bias.dtype)
-    return (jnp.where(part.words == PAD, 0, scores) if silent_pad else scores) + part.bias
+def _exactly(bias: Array, dtype: Any) -> Array:
+    """A bias `[w]` as m summands `[w, m]`: in bfloat16 three have float32's digits."""
+    summands = []
+    for _ in range(_summands(dtype)):
+        summands.append(bias.astype(dtype))
+        bias = bias - summands[-1].astype(bias.dtype)
+    return jnp.stack(summands, -1)
+
+
+def _summands(dtype: Any) -> int:
+    return 3 if jnp.finfo(dtype).bits < 32 else 1
+
+
+def _with_ones(z: Array) -> Array:
+    """`[n, e + m]`: times a tile's columns these are its logits, the bias included.
+
+    A pass over the logits less than adding it, and its gradient is a row of the table's.
+    """
+    return jnp.concatenate([z, jnp.ones((len(z), _summands(z.dtype)), z.dtype)], -1)
 
 
 def _places(ids: Array, part: Part) -> tuple[Array, Array]:
