@@ -11,7 +11,7 @@ from jax import Array
 #: how many steps may be a chunk: their input projections are one product, their gates exist at once
 CHUNKS = (8, 7, 6, 5)
 #: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
-PACKS = 8
+PACKS = 12
 
 
 def recurrence(forward: Callable[..., Any], backward: Callable[..., Any]) -> Callable[..., Any]:

@@ -73,6 +73,14 @@ def test_bfloat16_sums_in_float32():
     np.testing.assert_allclose(nll, exact, rtol=0.02, atol=0.05)
 
 
+def test_bfloat16_has_the_whole_bias():
+    """The bias is a factor of the product, but all of its digits count."""
+    bias = np.random.default_rng(0).normal(size=V).astype(np.float32) * 10
+    nothing = jnp.zeros((V, E), jnp.bfloat16)
+    nll = softmax_nll(nothing, nothing, bias, np.arange(V)[:, None], False)
+    np.testing.assert_allclose(nll[1:], -jax.nn.log_softmax(bias)[1:], rtol=1e-6)
+
+
 @pytest.mark.parametrize("v", [40_000, 250_000])
 def test_logits_are_never_whole(v):
     """The temporary memory of a step does not hold `[n, v]`, let alone twice."""
