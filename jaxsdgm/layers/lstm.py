@@ -75,7 +75,11 @@ def bilstm_scan(
     """
     if packs == 1:
         zero = jnp.zeros((x.shape[1], kernel_hidden.shape[1]), x.dtype)
-        one_way = lambda way, backwards: lstm_scan(x, *way, (zero, zero), lengths, backwards, packs)
+
+        def one_way(way: Any, backwards: Array) -> tuple[Array, Array]:
+            rest: Any = (zero, zero), lengths, backwards, packs
+            return lstm_scan(x, *way, *rest)
+
         ways = in_one_loop(one_way, (kernel_in, kernel_hidden, bias))
         outputs, last = (jnp.concatenate(found, -1) for found in zip(*ways, strict=True))
         return outputs, last
@@ -103,9 +107,8 @@ def _forward(
     keeps = x.dtype.itemsize * t * b * 4 * h <= KEPT
     steps = {size: partial(_chunk, size, keeps, backwards) for size in row_counts(b, packs)}
     parameters = kernel_in, kernel_hidden, bias, lengths
-    if outputs is None:
-        outputs = jnp.zeros((n, k, b, h), x.dtype)
-    column = _column(outputs, h, backwards)
+    start = jnp.zeros((n, k, b, h), x.dtype) if outputs is None else outputs
+    column = _column(start, h, backwards)
 
     def body(i: Array, carry: tuple[State, Array, list[Array]]) -> Any:
         state, outputs, kept = carry
@@ -118,8 +121,8 @@ def _forward(
 
     shapes = [(k, b, h)] * 5 if keeps else [(b, h)]
     kept = [jnp.zeros((n, *shape), x.dtype) for shape in shapes]
-    (last, _), outputs, kept = jax.lax.fori_loop(0, n, body, (first, outputs, kept))
-    return (joined(outputs, t), last), (x, *parameters, first, outputs, kept)
+    (last, _), found, kept = jax.lax.fori_loop(0, n, body, (first, start, kept))
+    return (joined(found, t), last), (x, *parameters, first, found, kept)
 
 
 def _column(outputs: Array, h: int, backwards: Array | bool) -> int:
