@@ -168,16 +168,20 @@ def _part(table: Array, bias: Array, j: Array, silent_pad: bool) -> Part:
 
 
 def _exactly(bias: Array, dtype: Any) -> Array:
-    """A bias `[w]` as m summands `[w, m]`: in bfloat16 three have float32's digits."""
+    """A bias `[w]` as m summands `[w, m]` whose products with 1 lose none of float32's digits."""
+    if _summands(dtype) == 1:
+        return bias.astype(dtype)[:, None]
     summands = []
     for _ in range(_summands(dtype)):
-        summands.append(bias.astype(dtype))
+        summands.append(bias.astype(jnp.bfloat16).astype(dtype))
         bias = bias - summands[-1].astype(bias.dtype)
     return jnp.stack(summands, -1)
 
 
 def _summands(dtype: Any) -> int:
-    return 3 if jnp.finfo(dtype).bits < 32 else 1
+    """Three of bfloat16, or one on a CPU: others may multiply float32 by fewer digits, too."""
+    exact = jnp.finfo(dtype).bits >= 32 and jax.default_backend() == "cpu"
+    return 1 if exact else 3
 
 
 def _with_ones(z: Array) -> Array:

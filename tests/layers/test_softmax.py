@@ -73,10 +73,13 @@ def test_bfloat16_sums_in_float32():
     np.testing.assert_allclose(nll, exact, rtol=0.02, atol=0.05)
 
 
-def test_bfloat16_has_the_whole_bias():
-    """The bias is a factor of the product, but all of its digits count."""
+@pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
+def test_products_of_few_digits_have_the_whole_bias(monkeypatch, dtype):
+    """The bias is a factor of the product; a GPU reads float32's factors as tensorfloat32."""
+    monkeypatch.setattr(softmax, "_summands", lambda dtype: 3)
     bias = np.random.default_rng(0).normal(size=V).astype(np.float32) * 10
-    nothing = jnp.zeros((V, E), jnp.bfloat16)
+    nothing = jnp.zeros((V, E), dtype)
+    assert (softmax._exactly(bias, dtype).astype(np.float32).sum(-1) == bias).all()
     nll = softmax_nll(nothing, nothing, bias, np.arange(V)[:, None], False)
     np.testing.assert_allclose(nll[1:], -jax.nn.log_softmax(bias)[1:], rtol=1e-6)
 
