@@ -264,6 +264,7 @@ def classification() -> ConfigDict:
     config.model.system = "m1m2"
     # Decoder: bow, gru, or none (layer-wise M1+M2, frozen encoder).
     config.model.decoder = "bow"
+    # Widths; a GRU as wide as a pretrained embedding explains words by it from the start.
     config.model.gru = ConfigDict({"inputs": 100, "hidden": 50})
     # Of SSVAEs: widths of a label's embedding and of the decoder; how an unknown label is decoded:
     # relaxed, straight-through (both draws) or enumerated (exact, every label); its temperature,

@@ -55,6 +55,10 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
             config.data.targets = ConfigDict({"min_documents": 3, "max_share": 0.3, "cap": 3})
     config.training.max_steps = 400
     config.training.eval_every = 100
+    if config.model.decoder == "gru":
+        config.model.gru.hidden = config.model.embedding
+        config.learning_rate, config.encoder_rate = 3e-3, 0.3
+        config.training.max_steps, config.training.eval_every = 150, 50
     config.training.patience = 0
     if decoder == "bert-st":
         config.self_training.max_steps, config.self_training.eval_every = 600, 60

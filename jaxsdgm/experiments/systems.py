@@ -164,8 +164,9 @@ def transfer(variables: Any, pretrained: Any, targets: Mapping[str, TargetWords]
     Of a checkpoint that is the encoder; of an NXVAE the encoder, the posterior of z1, decoders and,
     where both have one, the discriminator.
 
-    An untied decoder's table starts as the pretrained embeddings; of both its table and its biases
-    the rows of a language's `targets` are taken where the decoder has only these.
+    An untied decoder's table starts as the pretrained embeddings, and so does the output layer of a
+    GRU as wide as they are; of a bag of words' table and biases the rows of a language's `targets`
+    are taken where the decoder has only these.
     """
     params, stats = dict(variables["params"]), dict(variables.get("batch_stats", {}))
     theirs = pretrained["params"]
@@ -179,8 +180,12 @@ def transfer(variables: Any, pretrained: Any, targets: Mapping[str, TargetWords]
         kind, _, language = name.rpartition("_")
         rows = targets[language].ids if language in targets else slice(None)
         if kind == "decoders" and name in theirs:
-            known = {key: params[name][key] for key in params[name] if key in theirs[name]}
             source = {key: value[rows] for key, value in theirs[name].items()}
+            table = word_table(theirs["encoder"], language)
+            kernel = params[name].get("kernel")
+            if kernel is not None and kernel.shape == table.shape[::-1]:
+                source["kernel"] = table.T
+            known = {key: value for key, value in params[name].items() if key in source}
             params[name] = {**params[name], **_take(known, source, name)}
         if kind == "decoder_tables":
             table = word_table(theirs["encoder"], language)

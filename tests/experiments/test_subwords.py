@@ -96,6 +96,23 @@ def test_what_m1m2_takes_over_of_snxvae(snxvae, selected):
     np.testing.assert_array_equal(params["decoders_shared"]["bias"], bias[rows])
 
 
+@pytest.mark.parametrize("as_wide", [True, False])
+def test_what_a_gru_takes_over_of_snxvae(snxvae, as_wide):
+    """Its output layer too, where it is as wide as the embeddings."""
+    config = tiny_pretrain.classification("gru")
+    config.pretrained = str(snxvae)
+    config.model.gru.hidden = config.model.embedding if as_wide else 5
+    inputs = load_inputs(config)
+    model = build(config, inputs, Parallel())
+    variables = make_initialise(model, inputs)(0)
+    decoder = transfer(variables, inputs.pretrained, {})["params"]["decoders_shared"]
+    theirs = load_pretrained(snxvae)[0]["params"]
+    table, own = theirs["encoder"]["embeddings_shared"]["table"], variables["params"]
+    np.testing.assert_array_equal(decoder["bias"], theirs["decoders_shared"]["bias"])
+    kernel = table.T if as_wide else own["decoders_shared"]["kernel"]
+    np.testing.assert_array_equal(decoder["kernel"], kernel)
+
+
 def test_embeddings_of_subwords_as_a_file(snxvae, tmp_path):
     export.export_embeddings(snxvae, "de", tmp_path / "de.vec")
     found = read_vectors(tmp_path / "de.vec")
