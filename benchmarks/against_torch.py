@@ -8,8 +8,30 @@ from typing import Any
 
 from benchmarks import steps
 from benchmarks.processes import by_turns
+from jaxsdgm.experiments.setup import DTYPES
 
 Measure = Callable[[argparse.Namespace, str], dict[str, Any]]
+#: of losses, relative
+TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
+
+
+def add_dtype(parser: argparse.ArgumentParser) -> None:
+    """The flag for the precision of both sides' matrix products."""
+    parser.add_argument("--dtype", choices=DTYPES, default="float32")
+
+
+def autocast(args: argparse.Namespace) -> Any:
+    """The context in which torch's products have the precision of `--dtype`."""
+    import torch
+
+    return torch.autocast("cpu", torch.bfloat16, enabled=args.dtype == "bfloat16")
+
+
+def agree(args: argparse.Namespace, system: str, *, ours: float, theirs: float) -> dict[str, float]:
+    """Two losses, or SystemExit where they are not the same."""
+    if abs(theirs / ours - 1) > TOLERANCE[args.dtype]:
+        raise SystemExit(f"{system}: the peer's loss is {theirs}, ours {ours}")
+    return {"ours": ours, "theirs": theirs}
 
 
 def per_token(found: dict[str, Any], tokens: float) -> dict[str, Any]:
@@ -33,6 +55,7 @@ def main(
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     parser.add_argument("--batches", type=int, default=8, help="different ones, timed together")
     parser.add_argument("--rounds", type=int, default=2)
+    add_dtype(parser)
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--out")
     parser.add_argument("--system", help="measure one alone, print JSON")
@@ -46,7 +69,7 @@ def main(
         by_turns(script, sys.argv[1:], [f"check {name}" for name in names], rounds=1)
     wanted = [f"{kind} {name}" for name in names for kind in kinds]
     found, rows = by_turns(script, sys.argv[1:], wanted, rounds=args.rounds), []
-    print("\nsystem         seconds   tokens/s   torch's  ratio  by CPU time")
+    print(f"\n{args.dtype}\nsystem         seconds   tokens/s   torch's  ratio  by CPU time")
     for name in names:
         mine, other = found[f"ours {name}"], found.get(f"torch {name}")
         row = {"system": name, **mine}
