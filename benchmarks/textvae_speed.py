@@ -5,7 +5,7 @@
         [--rounds=2] [--dtype=float32|bfloat16] [--no-peer] [--out=FILE]
 
 Sizes are those that the paper has for SNLI; lengths of the invented sentences are as of SNLI's, a
-batch has sentences of one length, padded to the longest for ours, as in a run. A token of the
+batch has sentences of one length, padded to one of a few for ours, as in a run. A token of the
 likelihood is a word of a sentence under one sample. Each runs in processes of its own, by turns,
 and the best round counts; compilation is not counted. With the same weights and noise both must
 find the same loss first.
@@ -26,6 +26,7 @@ sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 from benchmarks import against_torch, steps
 from benchmarks.against_torch import agree, autocast, per_token
 from jaxsdgm.data.batches import EqualLengthPlan
+from jaxsdgm.experiments.language_model import widths_of
 from jaxsdgm.experiments.language_samplers import make_importance_nll
 from jaxsdgm.experiments.setup import DTYPES, make_objective
 from jaxsdgm.models.terms import no_noise, whole
@@ -86,10 +87,11 @@ def ours(args: argparse.Namespace, system: str) -> dict[str, Any]:
 def our_step(args: argparse.Namespace) -> dict[str, Any]:
     parallel, optimizer, data = Parallel(), sgd(clip=5.0), corpus(args)
     model = build(args, axis_name=parallel.axis_name)
-    run = make_run(make_step(make_objective(model), optimizer, axis_name=parallel.axis_name))
+    plan = EqualLengthPlan(SENTENCES, data["lengths"], args.batch, seed=0)
+    fields = {"axis_name": parallel.axis_name, "widths": widths_of(model, plan)}
+    run = make_run(make_step(make_objective(model), optimizer, **fields))
     hyper = {**HYPER, "free_bits": float(args.free_bits)}
     state = stack([create_state({"params": params_of(args)}, optimizer, seed=0, hyper=hyper)])
-    plan = EqualLengthPlan(SENTENCES, data["lengths"], args.batch, seed=0)
     batches = parallel.lay_out(stack_plans([{"text": plan(0, args.batches)}]))
     placed = parallel.replicate({"text": {SENTENCES: data}})
     state = parallel.place(state, 1)

@@ -61,5 +61,5 @@ def get_config(argument: str = "en,32,bow") -> ConfigDict:
         config.training.max_steps, config.training.eval_every = 150, 50
     config.training.patience = 0
     if decoder == "bert-st":
-        config.self_training.max_steps, config.self_training.eval_every = 600, 60
+        config.self_training.max_steps, config.self_training.eval_every = 240, 60
     return config

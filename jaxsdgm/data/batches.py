@@ -209,6 +209,27 @@ class PretrainingPlan:
         return {self.group: _rows(self.group, batches, _up(b, self.multiple))}
 
 
+def least_padding(lengths: np.ndarray, count: int) -> list[int]:
+    """At most `count` widths, ascending, to which arrays of such lengths `[n]` are filled up.
+
+    Each takes the first width that holds it; there are no widths with less padding in all.
+    """
+    sizes, times = np.unique(lengths, return_counts=True)
+    before = np.concatenate([[0], np.cumsum(times)])
+    # what the first i sizes take at best, and where their last width begins
+    taken, starts = np.where(np.arange(len(sizes) + 1) > 0, np.inf, 0.0), []
+    for _ in range(min(count, len(sizes))):
+        rest = sizes * (before[1:] - before[:-1, None])  # of sizes i.. to j, as wide as j
+        every = np.where(np.tri(len(sizes)).T > 0, taken[:-1, None] + rest, np.inf)
+        starts.append(every.argmin(0))
+        taken = np.concatenate([[np.inf], every.min(0)])
+    widths, stop = [], len(sizes)
+    for start in reversed(starts):
+        widths.append(int(sizes[stop - 1]))
+        stop = start[stop - 1]
+    return widths[::-1]
+
+
 @dataclass(frozen=True)
 class EqualLengthPlan:
     """Batches of sentences of one length each, in a new random order every pass (paper 4, §1).

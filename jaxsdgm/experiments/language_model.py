@@ -10,7 +10,7 @@ import jax.numpy as jnp
 import numpy as np
 from jax import Array
 
-from jaxsdgm.data.batches import EqualLengthPlan
+from jaxsdgm.data.batches import EqualLengthPlan, least_padding
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.latents import mutual_information
 from jaxsdgm.evaluation.report import write_report
@@ -35,6 +35,7 @@ from jaxsdgm.training.trials import Task, Trial, shapes_of
 
 TEXT = "text"  # the phase of training
 CHUNK = 100  # sentences at a time
+WIDTHS = 4  # of a step's arrays, each of which is compiled
 AUTOENCODER = "autoencoder"  # the folder of the stage before
 #: of the evaluation's draws, the same each time
 KEY = 1
@@ -191,6 +192,13 @@ def make_plan(config: Config, inputs: LanguageInputs, multiple: int) -> EqualLen
     return EqualLengthPlan(SENTENCES, lengths, config.data.batch_size, config.seed, multiple)
 
 
+def widths_of(model: TextVAE, plan: EqualLengthPlan) -> list[int]:
+    """Tokens that a step's sentences are filled up to; none where the longest one decides."""
+    if model.backend != "packed":
+        return []
+    return least_padding(np.array([plan.lengths[batch[0]] for batch in plan.batches]), WIDTHS)
+
+
 def make_hyper(config: Config) -> dict[str, float]:
     """The numbers in a run's loss and optimiser, and what its rules remember."""
     hyper = {name: config.model[name] for name in ("kl_weight", "free_bits")}
@@ -244,7 +252,7 @@ def make_task(
         run = make_aggressive_run(*rest, axis_name=parallel.axis_name)
     else:
         fields = {"schedule": schedule, "axis_name": parallel.axis_name}
-        run = make_run(make_step(objective, optimizer, **fields))
+        run = make_run(make_step(objective, optimizer, **fields, widths=widths_of(model, plan)))
     train = {name: x for name, x in inputs.arrays["train"].items() if name != "row"}
     data = {TEXT: {SENTENCES: train}}
     predict = make_predict(model, parallel, trials=True)

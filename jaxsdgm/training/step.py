@@ -1,7 +1,8 @@
 """One update of the parameters, and the scan over many of them."""
 
 import dataclasses
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
+from functools import partial
 from typing import Any
 
 import jax
@@ -22,6 +23,7 @@ def make_step(
     *,
     schedule: Callable[[dict[str, Array], Array], dict[str, Array]] = lambda hyper, step: hyper,
     axis_name: str | None = None,
+    widths: Sequence[int] = (),
 ) -> Step:
     """The update `(state, batch, phase) -> (state, metrics)`.
 
@@ -29,20 +31,23 @@ def make_step(
     terms, {group: {term: scalar}}, and new batch statistics; the loss is the sum of the groups'
     terms "loss". `schedule` maps the hyperparameters to those in force at a step. With `axis_name`
     the step sees the rows of one device, and the gradient of a global mean is the mean of the
-    devices' gradients.
+    devices' gradients. With `widths`, which ascend, the tokens "ids" of a batch are cut to the
+    first that holds its longest row ("lengths"); for rows of one device, without trials side by
+    side, since of a batched choice all are computed.
     """
 
     def step(state: TrainState, batch: Any, phase: str) -> tuple[TrainState, dict[str, Array]]:
         key = jax.random.fold_in(jax.random.wrap_key_data(state.key), state.step)
         hyper = schedule(state.hyper, state.step)
 
-        def loss_fn(params: Any) -> tuple[Array, Any]:
+        def loss_fn(params: Any, batch: Any) -> tuple[Array, Any]:
             means, stats = objective(
                 params, state.batch_stats, batch, phase=phase, hyper=hyper, key=key
             )
             return jnp.stack([terms["loss"] for terms in means.values()]).sum(), (means, stats)
 
-        (loss, (means, stats)), grads = jax.value_and_grad(loss_fn, has_aux=True)(state.params)
+        gradient = partial(jax.value_and_grad(loss_fn, has_aux=True), state.params)
+        (loss, (means, stats)), grads = at_width(gradient, batch, widths)
         if axis_name:
             grads = jax.lax.pmean(grads, axis_name)
         updates, opt_state = optimizer.update(grads, state.opt_state, state.params)
@@ -58,6 +63,16 @@ def make_step(
         return state, metrics
 
     return step
+
+
+def at_width(function: Callable[[Any], Any], batch: Any, widths: Sequence[int]) -> Any:
+    """`function(batch)`, the tokens cut to the first of the `widths` that holds every row."""
+    if not widths:
+        return function(batch)
+    cut = lambda width: {g: {**rows, "ids": rows["ids"][:, :width]} for g, rows in batch.items()}
+    longest = jnp.stack([rows["lengths"].max() for rows in batch.values()]).max()
+    branches = [partial(function, cut(width)) for width in widths]
+    return jax.lax.switch(jnp.searchsorted(jnp.asarray(widths), longest), branches)
 
 
 def gather(data: Mapping[str, Array], rows: Mapping[str, Array]) -> dict[str, Array]:

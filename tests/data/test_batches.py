@@ -1,5 +1,7 @@
 """Plans: what is in which step, as a pure function of the seed and the step."""
 
+from itertools import combinations
+
 import numpy as np
 import pytest
 
@@ -7,6 +9,7 @@ from jaxsdgm.data.batches import (
     PretrainingPlan,
     SemiSupervisedPlan,
     TwoLanguagePlan,
+    least_padding,
     stratified_epoch,
 )
 
@@ -123,3 +126,18 @@ def test_the_source_makes_the_epochs_of_two_languages():
     ]
     seen = sum(rows(both(0, 4), "target_labelled"), [])
     assert sorted(seen[:3]) == sorted(seen[3:]) == [60, 61, 62]
+
+
+@pytest.mark.parametrize("count", [1, 2, 3, 9])
+def test_the_widths_with_the_least_padding(count):
+    rng = np.random.default_rng(count)
+    for n in (1, 5, 30):
+        lengths = rng.integers(1, 10, n)
+        sizes = np.unique(lengths).tolist()
+        cost = lambda widths, lengths=lengths: sum(
+            min(w for w in widths if w >= x) for x in lengths
+        )
+        found = least_padding(lengths, count)
+        every = [c for c in combinations(sizes, min(count, len(sizes))) if c[-1] == sizes[-1]]
+        assert tuple(found) in every
+        assert cost(found) == min(map(cost, every))
