@@ -4,9 +4,11 @@
 #
 #   EUROPARL=DIR MLDOC=DIR launch/reproduce_table4.sh [RUNS]
 #   DEBIAN=DIR launch/reproduce_table4.sh [RUNS]
+#   DEBIAN=DIR SIB200=DIR launch/reproduce_table4.sh [RUNS]
 #
 # The second makes the same table of Debian's descriptions, English and German, at a size for two
-# CPU cores (`python -m jaxsdgm.data.debian --out DIR` gets them). RUNS is runs/table4 unless given;
+# CPU cores (`python -m jaxsdgm.data.debian --out DIR` gets them); the third, of SIB-200's sentences,
+# with the encoders that were pretrained on Debian's. RUNS is runs/table4 unless given;
 # RUNS/paper_tables.html has the tables at the end. The queue may be stopped and started again.
 set -uo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/.." || exit
@@ -17,6 +19,7 @@ RUNS=${1:-runs/table4}
 EUROPARL=${EUROPARL:-}
 MLDOC=${MLDOC:-}
 DEBIAN=${DEBIAN:-}
+SIB200=${SIB200:-}
 PAIRS=${PAIRS:-en-de en-fr de-fr}
 LABELS=${LABELS:-32 64 128 0} # 0: all
 # Rows, by what the configs call them; vectors need gensim (pip install -e '.[vectors]').
@@ -25,7 +28,8 @@ SYSTEMS=${SYSTEMS:-nxvae_h nxvae_z1 none bow gru aux-bow aux-gru snxvae_z1 rand 
 if [[ -n $DEBIAN ]]; then
     PAIRS=de-en WIDTH=96
     pretrain() { echo "--config=configs/debian_$1.py:$2 --config.data.dir=$DEBIAN"; }
-    cell() { echo "--config=configs/debian_classify.py:$2,$3,$4 --config.data.dir=$DEBIAN"; }
+    documents="${SIB200:+--config.data.source=sib200 }--config.data.dir=${SIB200:-$DEBIAN}"
+    cell() { echo "--config=configs/debian_classify.py:$2,$3,$4 $documents"; }
     bert() { cell "$1" "$2" "$3" "bert-$4"; }
 elif [[ -n $EUROPARL && -n $MLDOC ]]; then
     WIDTH=300
@@ -33,7 +37,7 @@ elif [[ -n $EUROPARL && -n $MLDOC ]]; then
     cell() { echo "--config=configs/mldoc_nxvae.py:$1,$2,$3,$4 --config.data.dir=$MLDOC"; }
     bert() { echo "--config=configs/mldoc_bert.py:$1,$2,$3,$4 --config.data.dir=$MLDOC"; }
 else
-    stop_with "give EUROPARL=DIR and MLDOC=DIR, or DEBIAN=DIR"
+    stop_with "give EUROPARL=DIR and MLDOC=DIR, or DEBIAN=DIR (and SIB200=DIR)"
 fi
 
 wanted() { [[ " $SYSTEMS " == *" $1 "* ]]; }
@@ -70,7 +74,7 @@ vectors() {
 # a cell of one system, language and number of labels
 row() {
     local system=$1 pair=$2 language=$3 labels=$4
-    local here=$RUNS/$pair folder=$RUNS/$pair/$3-$4-$1 arguments
+    local here=$RUNS/$pair folder=$RUNS/$pair/${SIB200:+sib200-}$3-$4-$1 arguments
     case $system in
     rand) arguments=$(cell "$pair" "$language" "$labels" rand) ;;
     ft | muse | pemb | nxemb)

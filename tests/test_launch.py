@@ -535,6 +535,7 @@ elif made:
 CORPORA = {
     "paper": ("reproduce_table4.sh", {"EUROPARL": "e", "MLDOC": "m"}),
     "debian": ("reproduce_table4.sh", {"DEBIAN": "d"}),
+    "sentences": ("reproduce_table4.sh", {"DEBIAN": "d", "SIB200": "s"}),
     "fine-tuned": ("reproduce_table13.sh", {"MLDOC": "m"}),
     "frozen": ("reproduce_table13.sh", {"SIB200": "s", "FROZEN": "1"}),
 }
