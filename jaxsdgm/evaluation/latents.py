@@ -1,11 +1,13 @@
 """Whether latent variables carry anything: divergence, information, active units; warnings."""
 
 from collections.abc import Mapping
+from typing import Any
 
 import numpy as np
 from numpy.typing import ArrayLike
 from scipy.special import logsumexp
 
+LATENTS = ("z1", "z2", "z")  # Gaussian ones, of documents or sentences
 MOST = 10_000  # documents whose mutual information with a latent is estimated: time is quadratic
 TILE = 1000  # of them at a time
 COLLAPSED_KL = 0.1  # nats a document
@@ -43,12 +45,14 @@ def mutual_information(
     (Hoffman and Johnson 2016; Dieng et al. 2019; spec of paper 4, §6).
 
     Args:
-      means, log_vars: `[n, d]` of the Gaussian posteriors of n documents, of which the first MOST
-        are taken.
+      means, log_vars: `[n, d]` of the Gaussian posteriors of n documents, of which MOST are taken,
+        evenly.
       seed: of the draws.
       noise: `[n, d]`, standard normal draws to use instead.
     """
-    mean, log_var = (np.asarray(x, np.float64)[:MOST] for x in (means, log_vars))
+    n = len(np.asarray(means))
+    which = np.linspace(0, n - 1, min(n, MOST)).round().astype(int)
+    mean, log_var = (np.asarray(x, np.float64)[which] for x in (means, log_vars))
     n, d = mean.shape
     draws = np.random.default_rng(seed).normal(size=mean.shape) if noise is None else noise
     z = mean + np.exp(log_var / 2) * draws
@@ -62,6 +66,21 @@ def mutual_information(
     tiles = np.array_split(z, -(-n // TILE))
     negative_entropy = -0.5 * (np.log(2 * np.pi) * d + d + log_var.sum(1))
     return float(negative_entropy.mean() - np.concatenate([*map(log_aggregate, tiles)]).mean())
+
+
+def latents_of(output: Mapping[str, np.ndarray]) -> dict[str, Any]:
+    """Active units, size and information of the LATENTS that a prediction came with.
+
+    `output` has means `[n, d]` by a latent's name and may have log-variances (name_log_var).
+    """
+    means = {name: output[name] for name in LATENTS if name in output}
+    known = {name: output[f"{name}_log_var"] for name in means if f"{name}_log_var" in output}
+    told = {name: mutual_information(means[name], log_var) for name, log_var in known.items()}
+    return {
+        "active_units": {name: active_units(x) for name, x in means.items()},
+        "size": {name: x.shape[1] for name, x in means.items()},
+        "mutual_information": {name: round(x, 4) for name, x in told.items()},
+    }
 
 
 def collapse_warnings(

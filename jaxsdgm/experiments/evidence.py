@@ -14,7 +14,7 @@ from jaxsdgm.data.targets import TargetWords
 from jaxsdgm.evaluation.classification import classification_report
 from jaxsdgm.evaluation.figures import tsne_scatter
 from jaxsdgm.evaluation.generation import PRIOR, frequent_words, greedy_text, top_words
-from jaxsdgm.evaluation.latents import active_units, collapse_warnings, mutual_information
+from jaxsdgm.evaluation.latents import LATENTS, collapse_warnings, latents_of
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
 from jaxsdgm.experiments import setup
 from jaxsdgm.experiments.chunked import Chunked
@@ -33,8 +33,6 @@ EXAMPLES = 2  # documents whose z2 is kept while y varies
 TSNE_POINTS = 600  # documents in the figure of z1
 SAMPLE_LENGTH = 30  # words of a GRU sample
 NEIGHBOUR_IDS = 5000  # neighbours come from so many most frequent words
-
-LATENTS = ("z1", "z2", "z")  # Gaussian ones
 
 Arrays = dict[str, np.ndarray]
 
@@ -150,18 +148,6 @@ def labelled_of(arrays: Arrays) -> Arrays:
     """The documents whose label is known: there may be a million more in "train"."""
     known = arrays["labels"] >= 0
     return {name: x[known] for name, x in arrays.items()}
-
-
-def latents_of(output: Arrays) -> dict[str, Any]:
-    """Active units, size and information of the latents that a prediction came with."""
-    means = {name: output[name] for name in LATENTS if name in output}
-    found: dict[str, Any] = {
-        "active_units": {name: active_units(x) for name, x in means.items()},
-        "size": {name: x.shape[1] for name, x in means.items()},
-    }
-    known = {name: output[f"{name}_log_var"] for name in means if f"{name}_log_var" in output}
-    told = {name: mutual_information(means[name], log_var) for name, log_var in known.items()}
-    return {**found, "mutual_information": {name: round(x, 4) for name, x in told.items()}}
 
 
 def warnings_of(

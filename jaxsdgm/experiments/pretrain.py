@@ -12,7 +12,7 @@ from jax import Array
 from jaxsdgm.data.batches import PretrainingPlan
 from jaxsdgm.data.sources import load_documents, load_pretraining
 from jaxsdgm.errors import UserError
-from jaxsdgm.evaluation.latents import active_units, collapse_warnings
+from jaxsdgm.evaluation.latents import collapse_warnings, latents_of
 from jaxsdgm.evaluation.neighbours import nearest_words, pick_queries
 from jaxsdgm.evaluation.report import write_report
 from jaxsdgm.experiments import setup
@@ -288,8 +288,7 @@ def summarise(
     weight = float(result.state.hyper["kl_weight"])
     alone = jax.tree.map(lambda x: x[None], (best.params, best.batch_stats))
     (metrics,) = make_evaluate(model, dev, weight, parallel)[0](*alone)
-    means = posterior_means(model, dev, best, parallel)
-    active = {"z1": active_units(means)}
+    latents = latents_of(posteriors(model, dev, best, parallel))
     whose = {language: vocabulary(model.vocab_sizes, language) for language in tokenizers}
     tables = {whose[lang]: embeddings_of(best.params["encoder"], lang) for lang in tokenizers}
     words = {whose[lang]: t.words for lang, t in tokenizers.items()}
@@ -312,19 +311,21 @@ def summarise(
             "warnings": [],
         },
         "metrics": {"dev": metrics},
-        "latents": {"active_units": active, "size": {"z1": model.latent}},
+        "latents": {**latents, "of": "dev sentences"},
         "training": setup.training_summary(result, int(best.step) // len(train)),
         "parameters": setup.parameter_count(best.params),
-        "warnings": collapse_warnings({"z1": metrics["kl"]}, active, sizes={"z1": model.latent}),
+        "warnings": collapse_warnings(
+            {"z1": metrics["kl"]}, latents["active_units"], sizes=latents["size"]
+        ),
         "tables": {"neighbours": nearest_words(tables, words, [*queries], max_id=5000)},
     }
 
 
-def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -> np.ndarray:
-    """Means of q(z | x) `[n, z]` of the dev sentences of all languages."""
+def posteriors(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -> dict[str, np.ndarray]:
+    """Means and log-variances of q(z | x) `[n, z]` of the dev sentences of all languages."""
     plain = model.clone(axis_name=None)
 
-    def means(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
+    def infer(language: str, params: Any, batch_stats: Any, rows: Any) -> Any:
         h_and_q: Any = plain.apply(
             {"params": params, "batch_stats": batch_stats},
             whole(rows),
@@ -332,13 +333,10 @@ def posterior_means(model: NXVAE, dev: Encoded, best: Any, parallel: Parallel) -
             train=False,
             method="encode",
         )
-        return {"mean": h_and_q[1].mean}
+        return {"z1": h_and_q[1].mean, "z1_log_var": h_and_q[1].log_var}
 
-    return np.concatenate(
-        [
-            Chunked(partial(means, lang), parallel, chunk=400)(best.params, best.batch_stats, rows)[
-                "mean"
-            ]
-            for lang, rows in dev.items()
-        ]
-    )
+    found = [
+        Chunked(partial(infer, lang), parallel, chunk=400)(best.params, best.batch_stats, rows)
+        for lang, rows in dev.items()
+    ]
+    return {name: np.concatenate([x[name] for x in found]) for name in found[0]}

@@ -13,6 +13,7 @@ import jax
 from jaxsdgm.data.documents import Corpus
 from jaxsdgm.data.sources import load_corpus
 from jaxsdgm.errors import UserError
+from jaxsdgm.evaluation.latents import latents_of
 from jaxsdgm.experiments import evidence
 from jaxsdgm.experiments.chunked import Chunked
 from jaxsdgm.experiments.inputs import Inputs, load_inputs
@@ -170,7 +171,7 @@ def summarise(
         for split, arrays in labelled.items()
     }
     source, target = evidence.metrics_of(outputs, labelled, names), results["metrics"]
-    told = evidence.warnings_of(source, evidence.latents_of(outputs["dev"]), {})
+    told = evidence.warnings_of(source, latents_of(outputs["dev"]), {})
     warnings = {inputs.language: told, inputs.target.language: results["warnings"]}
     results |= {
         "kind": "zero_shot",

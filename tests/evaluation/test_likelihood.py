@@ -9,7 +9,7 @@ import numpy as np
 import pytest
 
 from jaxsdgm.distributions import DiagonalGaussian
-from jaxsdgm.evaluation.latents import active_units, mutual_information
+from jaxsdgm.evaluation.latents import active_units, latents_of, mutual_information
 from jaxsdgm.evaluation.likelihood import importance_nll, perplexity
 
 #: columns at right angles, so that the posterior is diagonal; the last latent tells nothing
@@ -85,6 +85,10 @@ def test_information_and_active_units():
     expected = 0.5 * np.log(1 + (W**2).sum(0) / S**2).sum()
     assert mutual_information(mean, log_var) == pytest.approx(expected, abs=0.1)
     assert active_units(mean) == 2
+    found = latents_of({"z1": mean, "z1_log_var": log_var, "z2": mean})
+    told = round(mutual_information(mean, log_var), 4)
+    assert found["mutual_information"] == {"z1": told}
+    assert found["active_units"] == {"z1": 2, "z2": 2}
 
 
 def test_perplexity():

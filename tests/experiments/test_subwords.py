@@ -48,6 +48,8 @@ def test_snxvae_has_one_vocabulary_table_and_decoder(snxvae):
     assert {"reconstruction/en", "reconstruction/de", "discriminator/de"} <= results["metrics"][
         "dev"
     ].keys()
+    assert results["latents"]["mutual_information"].keys() == {"z1"}
+    assert "Mutual information of dev sentences" in (snxvae / "report.html").read_text()
     rows = results["tables"]["neighbours"]
     assert rows
     assert {row["language"] for row in rows} == {"shared"}
