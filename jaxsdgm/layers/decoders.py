@@ -11,7 +11,6 @@ from jaxsdgm.distributions import at_least_float32
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import PAD
 from jaxsdgm.layers.linear import Linear, uniform_fan
-from jaxsdgm.layers.products import product
 from jaxsdgm.layers.recurrent import GRU, LSTM, longest_first
 from jaxsdgm.layers.softmax import softmax_nll
 
@@ -33,7 +32,7 @@ class BagOfWordsDecoder(nn.Module):
     def logits(self, z: Array, table: Array) -> Array:
         """`z [b, e]` to unnormalised log-probabilities `[b, v]`."""
         z, table = promote_dtype(z, table, dtype=self.dtype)
-        scores = product(z, table.T)
+        scores = at_least_float32(z @ table.T)
         is_pad = jnp.arange(self.vocab_size) == PAD
         return jnp.where(is_pad, 0, scores) + self.bias
 

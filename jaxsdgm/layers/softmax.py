@@ -12,7 +12,6 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxsdgm.distributions import at_least_float32
-from jaxsdgm.layers.products import product, transposed
 
 PAD = 0
 #: rows whose logits exist at a time; of FEW tokens, some of which are padding, SMALL_ROWS on a CPU
@@ -50,7 +49,7 @@ def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) 
 
         def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             highest, total, picked = (x[r] for x in sums)
-            logits = product(rows[r], part.columns)
+            logits = jnp.matmul(rows[r], part.table.T, preferred_element_type=wide)
             higher = jnp.maximum(highest, logits.max(-1))
             total = total * jnp.exp(highest - higher) + jnp.exp(logits - higher[:, None]).sum(-1)
             index, here = _places(words_of[r], part)
@@ -76,10 +75,11 @@ def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
     order, back, tiles = _order(ids)
     wide = normaliser.dtype
     rows = [_in_tiles(x[order], ids) for x in (_with_ones(z), ids, gradient.astype(wide))]
+    product = partial(jnp.matmul, preferred_element_type=wide)
 
     def some_words(j: Array, found: tuple[Array, ...]) -> tuple[Array, ...]:
         part = _part(table, bias, j, silent_pad)
-        columns = part.columns
+        columns = part.table.T
 
         def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             d_z, d_columns = sums
@@ -151,7 +151,7 @@ class Part(NamedTuple):
 
     first: Array
     words: Array
-    columns: Array  # [e + m, w], of its words the vectors and the bias
+    table: Array  # [w, e + m], of its words the vectors and the bias
 
 
 def _part(table: Array, bias: Array, j: Array, silent_pad: bool) -> Part:
@@ -164,8 +164,7 @@ def _part(table: Array, bias: Array, j: Array, silent_pad: bool) -> Part:
     if silent_pad:
         vectors = jnp.where(words[:, None] == PAD, 0, vectors)
     own = jnp.where(words >= j * size, cut(bias), NEVER)
-    rows = jnp.concatenate([vectors, _exactly(own, table.dtype)], -1)
-    return Part(j * size, words, transposed(rows))
+    return Part(j * size, words, jnp.concatenate([vectors, _exactly(own, table.dtype)], -1))
 
 
 def _exactly(bias: Array, dtype: Any) -> Array:

@@ -17,7 +17,6 @@ from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.lstm import State
-from jaxsdgm.layers.products import product
 from jaxsdgm.layers.recurrent import LSTM, longest_first
 from jaxsdgm.layers.softmax import softmax_nll
 from jaxsdgm.models.terms import Batch, Groups, Noise, counted_kl, masked_mean, no_noise
@@ -61,7 +60,7 @@ class SentenceEncoder(nn.Module):
         """Of sentences `[b, t]`: mean and log-variance `[b, z]`."""
         _, last = self.lstm(self.words[ids], lengths)
         last, kernel = promote_dtype(last, self.kernel, dtype=self.dtype)
-        return DiagonalGaussian(*jnp.split(product(last, kernel), 2, axis=-1))
+        return DiagonalGaussian(*jnp.split(dist.at_least_float32(last @ kernel), 2, axis=-1))
 
 
 class DocumentEncoder(nn.Module):
@@ -155,7 +154,7 @@ class SentenceDecoder(nn.Module):
     def logits(self, states: Array) -> Array:
         """`[..., h]` to unnormalised log-probabilities `[..., v]` of the next word."""
         states, kernel = promote_dtype(states, self.kernel, dtype=self.dtype)
-        return product(states, kernel)
+        return dist.at_least_float32(states @ kernel)
 
     def words_nll(self, states: Array, words: Array) -> Array:
         """- log p(next word) in nats `[n]` of states `[n, h]`, and 0 where the word is PAD."""
