@@ -26,13 +26,13 @@ LABELS=${LABELS:-32 64 128 0} # 0: all
 SYSTEMS=${SYSTEMS:-nxvae_h nxvae_z1 none bow gru aux-bow aux-gru snxvae_z1 rand ft muse pemb nxemb bertw bertw-st bertsw}
 
 if [[ -n $DEBIAN ]]; then
-    PAIRS=de-en WIDTH=96
+    PAIRS=de-en WIDTH=96 KIND=${SIB200:+sib200-}
     pretrain() { echo "--config=configs/debian_$1.py:$2 --config.data.dir=$DEBIAN"; }
     documents="${SIB200:+--config.data.source=sib200 }--config.data.dir=${SIB200:-$DEBIAN}"
     cell() { echo "--config=configs/debian_classify.py:$2,$3,$4 $documents"; }
     bert() { cell "$1" "$2" "$3" "bert-$4"; }
 elif [[ -n $EUROPARL && -n $MLDOC ]]; then
-    WIDTH=300
+    WIDTH=300 KIND=
     pretrain() { echo "--config=configs/europarl_$1.py:$2 --config.data.dir=$EUROPARL"; }
     cell() { echo "--config=configs/mldoc_nxvae.py:$1,$2,$3,$4 --config.data.dir=$MLDOC"; }
     bert() { echo "--config=configs/mldoc_bert.py:$1,$2,$3,$4 --config.data.dir=$MLDOC"; }
@@ -74,7 +74,7 @@ vectors() {
 # a cell of one system, language and number of labels
 row() {
     local system=$1 pair=$2 language=$3 labels=$4
-    local here=$RUNS/$pair folder=$RUNS/$pair/${SIB200:+sib200-}$3-$4-$1 arguments
+    local here=$RUNS/$pair folder=$RUNS/$pair/$KIND$3-$4-$1 arguments
     case $system in
     rand) arguments=$(cell "$pair" "$language" "$labels" rand) ;;
     ft | muse | pemb | nxemb)

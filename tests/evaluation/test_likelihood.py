@@ -9,6 +9,7 @@ import numpy as np
 import pytest
 
 from jaxsdgm.distributions import DiagonalGaussian
+from jaxsdgm.evaluation import latents
 from jaxsdgm.evaluation.latents import active_units, latents_of, mutual_information
 from jaxsdgm.evaluation.likelihood import importance_nll, perplexity
 
@@ -89,6 +90,13 @@ def test_information_and_active_units():
     told = round(mutual_information(mean, log_var), 4)
     assert found["mutual_information"] == {"z1": told}
     assert found["active_units"] == {"z1": 2, "z2": 2}
+
+
+def test_of_many_documents_some_are_taken_evenly(monkeypatch):
+    mean, log_var = posterior(draws(9, seed=1))
+    wanted = mutual_information(mean[[0, 4, 8]], log_var[[0, 4, 8]])
+    monkeypatch.setattr(latents, "MOST", 3)
+    assert mutual_information(mean, log_var) == pytest.approx(wanted)
 
 
 def test_perplexity():
