@@ -11,6 +11,7 @@ from jaxsdgm.distributions import at_least_float32
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.encoders import PAD
 from jaxsdgm.layers.linear import Linear, uniform_fan
+from jaxsdgm.layers.products import product
 from jaxsdgm.layers.recurrent import GRU, LSTM, longest_first
 from jaxsdgm.layers.softmax import softmax_nll
 
@@ -32,7 +33,7 @@ class BagOfWordsDecoder(nn.Module):
     def logits(self, z: Array, table: Array) -> Array:
         """`z [b, e]` to unnormalised log-probabilities `[b, v]`."""
         z, table = promote_dtype(z, table, dtype=self.dtype)
-        scores = at_least_float32(z @ table.T)
+        scores = product(z, table.T)
         is_pad = jnp.arange(self.vocab_size) == PAD
         return jnp.where(is_pad, 0, scores) + self.bias
 
@@ -98,8 +99,8 @@ class GRUDecoder(nn.Module):
         previous = jnp.pad(ids[:, :-1], ((0, 0), (1, 0)), constant_values=PAD)
         states = self.states(z, previous, table)  # b t h
         states, kernel = promote_dtype(states, self.kernel, dtype=self.dtype)
-        tokens = states.reshape(-1, self.hidden), kernel.T, self.bias, ids.reshape(-1, 1)
-        nll: Any = softmax_nll(*tokens, False)
+        tokens = states.reshape(-1, self.hidden), kernel, self.bias, ids.reshape(-1, 1)
+        nll: Any = softmax_nll(*tokens, False, True)
         return nll.reshape(ids.shape).sum(-1)
 
 
@@ -144,8 +145,8 @@ class LSTMDecoder(nn.Module):
         lstm = LSTM(x.shape[-1], self.hidden, self.backend, **types, name="lstm")
         states, _ = lstm(x, lengths[order])
         states, kernel = promote_dtype(states, kernel, dtype=self.dtype)
-        tokens = states.reshape(-1, self.hidden), kernel.T, bias, ids[order].reshape(-1, 1)
-        nll: Any = softmax_nll(*tokens, False)
+        tokens = states.reshape(-1, self.hidden), kernel, bias, ids[order].reshape(-1, 1)
+        nll: Any = softmax_nll(*tokens, False, True)
         return jnp.zeros(b, nll.dtype).at[order].set(nll.reshape(ids.shape).sum(-1))
 
 

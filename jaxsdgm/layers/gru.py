@@ -25,6 +25,7 @@ from jaxsdgm.layers.chunks import (
     switch,
     widen,
 )
+from jaxsdgm.layers.products import matmul, product, transposed
 
 
 def gru_scan(
@@ -99,7 +100,7 @@ def _chunk(
     def step(h0: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
         gate, keep = inputs
         x_r, x_z, x_n = jnp.split(gate, 3, axis=-1)
-        m_r, m_z, m_n = jnp.split(h0 @ kernel_hidden + bias_hidden, 3, axis=-1)
+        m_r, m_z, m_n = jnp.split(matmul(h0, kernel_hidden) + bias_hidden, 3, axis=-1)
         r, z = jax.nn.sigmoid(x_r + m_r), jax.nn.sigmoid(x_z + m_z)
         n = jnp.tanh(x_n + r * m_n)
         h = (1 - z) * n + z * h0
@@ -147,7 +148,7 @@ def _chunk_backward(
 ) -> tuple[Array, Array, list[Array]]:
     """Gradients of a chunk's gates, of the state before it, and of the parameters."""
     (k, b), cells, d_h = cells.shape[:2], cells[:, :size], d_h[:, :size]
-    keep = kept_rows(start, k, lengths[:size])
+    keep, kernel_back = kept_rows(start, k, lengths[:size]), transposed(kernel_hidden)
 
     def step(d_last: Array, inputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
         cells, d_h, keep = inputs
@@ -158,14 +159,13 @@ def _chunk_backward(
         d_x, d_m = (
             jnp.where(keep, jnp.concatenate([*common, part], -1), 0) for part in (d_n, d_n * r)
         )
-        return jnp.where(keep, d * z + d_m @ kernel_hidden.T, d_last), (d_x, d_m)
+        return jnp.where(keep, d * z + matmul(d_m, kernel_back), d_last), (d_x, d_m)
 
     from_end = choose(backwards, False, True)
     first, (d_x, d_m) = scan(step, d_state[:size], (cells, d_h, keep), from_end)
     h0 = cells[..., : len(kernel_hidden)]
     flat = lambda value: value.reshape(-1, value.shape[-1])
-    wide = jnp.promote_types(cells.dtype, jnp.float32)
-    d_kernel = jnp.matmul(flat(h0).T, flat(d_m), preferred_element_type=wide)
+    d_kernel = product(flat(h0).T, flat(d_m))
     d_parameters = [d_kernel, at_least_float32(flat(d_m)).sum(0)]
     return widen(b, d_x), _put(d_state, first), d_parameters
 

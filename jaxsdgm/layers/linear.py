@@ -11,6 +11,7 @@ from flax.linen.dtypes import promote_dtype
 from jax import Array
 
 from jaxsdgm.layers.dropout import RowDropout
+from jaxsdgm.layers.products import matmul
 
 LEAKY_SLOPE = 0.01
 
@@ -50,8 +51,9 @@ class Linear(nn.Module):
         bias = self.param("bias", init, (self.features,), self.param_dtype)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         if last is None:
-            return x @ kernel + bias
-        return x @ kernel[:own] + (last.astype(x.dtype) @ kernel[own:] + bias)[:, None]
+            return matmul(x, kernel) + bias
+        of_last = matmul(last.astype(x.dtype), kernel[own:]) + bias
+        return matmul(x, kernel[:own]) + of_last[:, None]
 
 
 class MLP(nn.Module):

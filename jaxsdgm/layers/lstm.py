@@ -28,6 +28,7 @@ from jaxsdgm.layers.chunks import (
     switch,
     widen,
 )
+from jaxsdgm.layers.products import matmul, product, transposed
 
 #: bytes of gates, of a layer one way, that are kept for the backward pass; more are made again
 KEPT = 2**27
@@ -147,7 +148,7 @@ def _chunk(
     h is 0 where a row has no token. Kept are c before the step and the four gates, or nothing.
     """
     k, b = x.shape[:2]
-    gates = x[:, :size] @ kernel_in
+    gates = matmul(x[:, :size], kernel_in)
     keep = kept_rows(start, k, lengths[:size])
 
     def step(state: State, inputs: tuple[Array, Array]) -> tuple[State, tuple[Array, ...]]:
@@ -215,9 +216,9 @@ def _chunk_backward(
     if len(cells) > 1:
         c0, i, f, g, o = (value[:, :size] for value in cells)
     else:
-        i, f, g, o = _activated(x @ kernel_in + bias + h0 @ kernel_hidden)
+        i, f, g, o = _activated(matmul(x, kernel_in) + bias + matmul(h0, kernel_hidden))
         c0 = _cells(cells[0][:size], i, f, g, keep, backwards)
-    inputs = (i, f, g, o, c0, d_h, keep)
+    inputs, kernel_back = (i, f, g, o, c0, d_h, keep), transposed(kernel_hidden)
 
     def step(carry: State, inputs: Any) -> tuple[State, Array]:
         i, f, g, o, c0, d_h, keep = inputs
@@ -227,14 +228,13 @@ def _chunk_backward(
         parts = d_c * g * i * (1 - i), d_c * c0 * f * (1 - f), d_c * i * (1 - g**2)
         d_gate = jnp.concatenate([*parts, d_h * tanh_c * o * (1 - o)], -1)
         d_gate = jnp.where(keep, d_gate, 0)
-        d_h0 = d_gate @ kernel_hidden.T
+        d_h0 = matmul(d_gate, kernel_back)
         return (jnp.where(keep, d_h0, d_h), jnp.where(keep, d_c * f, carry[1])), d_gate
 
     first = d_state[0][:size], d_state[1][:size]
     last, d_gates = scan(step, first, inputs, choose(backwards, False, True))
-    d_x = d_gates @ kernel_in.T
+    d_x = matmul(d_gates, kernel_in.T)
     x, h0, d_gates = (value.reshape(-1, value.shape[-1]) for value in (x, h0, d_gates))
-    product = partial(jnp.matmul, preferred_element_type=jnp.promote_types(x.dtype, jnp.float32))
     d_parameters = [product(x.T, d_gates), product(h0.T, d_gates), at_least_float32(d_gates).sum(0)]
     return widen(b, d_x), _put(d_state, last), d_parameters
 
@@ -318,7 +318,7 @@ def lstm_step(gates: Array, state: State, kernel_hidden: Array) -> State:
 
 def _cell(gates: Array, state: State, kernel_hidden: Array) -> tuple[State, tuple[Array, ...]]:
     """The state after a step, and the gates i, f, g, o."""
-    i, f, g, o = parts = _activated(gates + state[0] @ kernel_hidden)
+    i, f, g, o = parts = _activated(gates + matmul(state[0], kernel_hidden))
     c = f * state[1] + i * g
     return (o * jnp.tanh(c), c), parts
 

@@ -12,6 +12,7 @@ from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.gru import gru_scan
 from jaxsdgm.layers.linear import uniform_fan
 from jaxsdgm.layers.lstm import State, bilstm_scan, lstm_cudnn, lstm_scan, lstm_step
+from jaxsdgm.layers.products import matmul
 
 #: of the LSTM: one loop for all rows; one that leaves out rows that have ended, for rows sorted by
 #: length; cuDNN's. The last two only outside `vmap` and where rows are not spread over devices.
@@ -118,7 +119,7 @@ class LSTM(nn.Module):
     def step(self, x: Array, state: State) -> State:
         """The state after one input `[b, d]`."""
         x, kernel_in, kernel_hidden, bias = self._promoted(x)
-        return lstm_step(x @ kernel_in + bias, state, kernel_hidden)
+        return lstm_step(matmul(x, kernel_in) + bias, state, kernel_hidden)
 
     def _promoted(self, x: Array) -> list[Array]:
         parameters = self.kernel_in, self.kernel_hidden, self.bias_in + self.bias_hidden
@@ -148,7 +149,7 @@ class GRU(nn.Module):
         x, state, kernel_in, kernel_hidden, bias_in, bias_hidden = promote_dtype(
             x, state, *parameters, dtype=self.dtype
         )
-        gates = (x @ kernel_in + bias_in).swapaxes(0, 1)
+        gates = (matmul(x, kernel_in) + bias_in).swapaxes(0, 1)
         rest = kernel_hidden, bias_hidden, jnp.full(len(x), x.shape[1]), False
         found: Any = gru_scan(gates, state, *rest, 1)
         return found[0].swapaxes(0, 1)

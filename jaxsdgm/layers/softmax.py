@@ -1,6 +1,7 @@
 """The likelihood of words under a softmax over a large vocabulary, a tile of logits at a time.
 
-Neither pass makes the logits `[n, v]`: the backward pass makes each tile again from the normaliser.
+Logits `[n, v]` beyond KEPT are never made as a whole: the backward pass makes each tile again from
+the normaliser.
 """
 
 from collections.abc import Callable
@@ -12,10 +13,13 @@ import jax.numpy as jnp
 from jax import Array
 
 from jaxsdgm.distributions import at_least_float32
+from jaxsdgm.layers.products import product, transposed
 
 PAD = 0
 #: rows whose logits exist at a time; of FEW tokens, some of which are padding, SMALL_ROWS on a CPU
 ROWS, SMALL_ROWS, FEW = 512, 128, 4096
+#: logits of at most ROWS that are one tile, and kept for the backward pass
+KEPT = 2**23
 #: and words: of a CPU as many as the cores' caches hold
 WORDS = {"cpu": 2048}
 MANY_WORDS = 4096
@@ -23,8 +27,10 @@ MANY_WORDS = 4096
 NEVER = -1e30
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4,))
-def softmax_nll(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) -> Array:
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+def softmax_nll(
+    z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool, by_columns: bool = False
+) -> Array:
     """- sum_t log softmax(z table^T + bias)[ids_t] over the words that are not PAD, in nats, `[n]`.
 
     Rows without a word cost nothing where there are many rows.
@@ -34,22 +40,29 @@ def softmax_nll(z: Array, table: Array, bias: Array, ids: Array, silent_pad: boo
       bias: `[v]`.
       ids: `[n, t]`; all words of a row share one distribution.
       silent_pad: whether the logit of PAD is its bias alone. PAD is in the normaliser either way.
+      by_columns: the table is `[e, v]`.
     """
-    return _forward(z, table, bias, ids, silent_pad)[0]
+    return _forward(z, table, bias, ids, silent_pad, by_columns)[0]
 
 
-def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) -> Any:
+def _forward(
+    z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool, by_columns: bool
+) -> Any:
     ids = jnp.asarray(ids)
-    order, back, tiles = _order(ids)
-    rows, words_of = (_in_tiles(x[order], ids) for x in (_with_ones(z), ids))
-    wide = at_least_float32(bias).dtype
+    size = _tile(ids, len(bias))
+    order, back, tiles = _order(ids, size.rows)
+    rows, words_of = (_in_tiles(x[order], size.rows) for x in (_with_ones(z), ids))
+    wide, kept = at_least_float32(bias).dtype, None
+    if size.all:
+        part = _part(table, bias, jnp.asarray(0), size.words, silent_pad, by_columns)
+        kept = product(rows[0], part.columns)
 
     def some_words(j: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
-        part = _part(table, bias, j, silent_pad)
+        part = _part(table, bias, j, size.words, silent_pad, by_columns)
 
         def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             highest, total, picked = (x[r] for x in sums)
-            logits = jnp.matmul(rows[r], part.table.T, preferred_element_type=wide)
+            logits = product(rows[r], part.columns) if kept is None else kept
             higher = jnp.maximum(highest, logits.max(-1))
             total = total * jnp.exp(highest - higher) + jnp.exp(logits - higher[:, None]).sum(-1)
             index, here = _places(words_of[r], part)
@@ -62,69 +75,73 @@ def _forward(z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool) 
 
     zero = jnp.zeros(rows.shape[:2], wide)
     start = jnp.full_like(zero, -jnp.inf), zero, zero
-    highest, total, picked = _loop(_word_tiles(bias), some_words, start)
+    highest, total, picked = _loop(-(-len(bias) // size.words), some_words, start)
     normaliser = highest + jnp.log(total)  # -inf in tiles of rows without words, which are left out
     count = (words_of != PAD).sum(-1)
     nll = jnp.where(count > 0, count * normaliser - picked, 0)
-    return nll.reshape(-1)[: len(z)][back], (z, table, bias, ids, normaliser)
+    return nll.reshape(-1)[: len(z)][back], (z, table, bias, ids, normaliser, kept)
 
 
-def _backward(silent_pad: bool, residuals: Any, gradient: Array) -> Any:
-    z, table, bias, ids, normaliser = residuals
-    e = z.shape[-1]
-    order, back, tiles = _order(ids)
-    wide = normaliser.dtype
-    rows = [_in_tiles(x[order], ids) for x in (_with_ones(z), ids, gradient.astype(wide))]
-    product = partial(jnp.matmul, preferred_element_type=wide)
+def _backward(silent_pad: bool, by_columns: bool, residuals: Any, gradient: Array) -> Any:
+    z, table, bias, ids, normaliser, kept = residuals
+    e, wide, size = z.shape[-1], normaliser.dtype, _tile(ids, len(bias))
+    order, back, tiles = _order(ids, size.rows)
+    values = _with_ones(z), ids, gradient.astype(wide)
+    rows = [_in_tiles(x[order], size.rows) for x in values]
 
     def some_words(j: Array, found: tuple[Array, ...]) -> tuple[Array, ...]:
-        part = _part(table, bias, j, silent_pad)
-        columns = part.table.T
+        part = _part(table, bias, j, size.words, silent_pad, by_columns)
 
         def some_rows(r: Array, sums: tuple[Array, ...]) -> tuple[Array, ...]:
             d_z, d_columns = sums
             z, ids, g = (x[r] for x in rows)
             scale, row = (ids != PAD).sum(-1) * g, jnp.arange(len(z))[:, None]
-            d = jnp.exp(product(z, columns) - normaliser[r][:, None]) * scale[:, None]
+            logits = product(z, part.columns) if kept is None else kept
+            d = jnp.exp(logits - normaliser[r][:, None]) * scale[:, None]
             index, here = _places(ids, part)
             # words of other tiles are put beyond the end, where they are dropped
             index = jnp.where(here, index, len(part.words))
             d = d.at[row, index].add(jnp.broadcast_to(-g[:, None], ids.shape), mode="drop")
             d = d.astype(z.dtype)
             # with few columns of vectors, a CPU is twice as fast at the transposed products
-            return d_z.at[r].add(product(columns, d.T)), d_columns + product(z.T, d)
+            return d_z.at[r].add(product(part.columns, d.T)), d_columns + product(z.T, d)
 
-        d_z, d_table = found
-        d_z, d_columns = _loop(tiles, some_rows, (d_z, jnp.zeros(columns.shape, wide)))
-        return d_z, _add(d_table, d_columns.T, part.words[0])
+        d_z, d_table, d_bias = found
+        d_z, d_columns = _loop(tiles, some_rows, (d_z, jnp.zeros(part.columns.shape, wide)))
+        own = d_columns[:e] if by_columns else d_columns[:e].T
+        d_table = _add(d_table, own, part.words[0], axis=int(by_columns))
+        return d_z, d_table, _add(d_bias, d_columns[e], part.words[0])
 
-    ones = rows[0].shape[-1]
-    start = jnp.zeros(rows[0].mT.shape, wide), jnp.zeros((len(table), ones), wide)
-    d_z, d_table = _loop(_word_tiles(bias), some_words, start)
-    d_z = d_z.mT.reshape(-1, ones)[: len(z), :e][back]
-    d_table, d_bias = d_table[:, :e], d_table[:, e]
+    start = [jnp.zeros(x.shape, wide) for x in (rows[0].mT, table, bias)]
+    d_z, d_table, d_bias = _loop(-(-len(bias) // size.words), some_words, tuple(start))
+    d_z = d_z.mT.reshape(-1, rows[0].shape[-1])[: len(z), :e][back]
     if silent_pad:
-        d_table = d_table.at[PAD].set(0)
+        d_table = d_table.at[(slice(None), PAD) if by_columns else PAD].set(0)
     return d_z.astype(z.dtype), d_table.astype(table.dtype), d_bias.astype(bias.dtype), None
 
 
 softmax_nll.defvjp(_forward, _backward)
 
 
-def _words() -> int:
-    """How many words are a tile."""
-    return WORDS.get(jax.default_backend(), MANY_WORDS)
+class Size(NamedTuple):
+    """How many rows and words are a tile of logits, and whether that is all."""
+
+    rows: int
+    words: int
+    all: bool
 
 
-def _rows(ids: Array) -> int:
-    """How many rows `[n, t]` are a tile."""
-    few = ids.shape[1] == 1 and len(ids) <= FEW and jax.default_backend() == "cpu"
-    return SMALL_ROWS if few else ROWS
+def _tile(ids: Array, v: int) -> Size:
+    n, t = ids.shape
+    if n <= ROWS and n * v <= KEPT:
+        return Size(n, v, True)
+    cpu = jax.default_backend() == "cpu"
+    rows = SMALL_ROWS if cpu and t == 1 and n <= FEW else ROWS
+    return Size(min(n, rows), min(v, WORDS.get(jax.default_backend(), MANY_WORDS)), False)
 
 
-def _order(ids: Array) -> tuple[Any, Any, Any]:
+def _order(ids: Array, rows: int) -> tuple[Any, Any, Any]:
     """Rows with words first, the way back from there, and how many tiles hold these."""
-    rows = _rows(ids)
     if len(ids) <= rows:
         return slice(None), slice(None), 1
     empty = (ids == PAD).all(-1)
@@ -132,15 +149,10 @@ def _order(ids: Array) -> tuple[Any, Any, Any]:
     return order, jnp.argsort(order), -(-(~empty).sum() // rows)
 
 
-def _in_tiles(x: Array, ids: Array) -> Array:
-    """`[n, ...]` as `[tiles, rows, ...]`, filled up with zeros; one of all rows if they are few."""
-    rows = min(len(x), _rows(ids))
+def _in_tiles(x: Array, rows: int) -> Array:
+    """`[n, ...]` as `[tiles, rows, ...]`, filled up with zeros."""
     x = jnp.pad(x, ((0, -len(x) % rows), *((0, 0),) * (x.ndim - 1)))
     return x.reshape(-1, rows, *x.shape[1:])
-
-
-def _word_tiles(bias: Array) -> int:
-    return -(-len(bias) // _words())
 
 
 class Part(NamedTuple):
@@ -151,20 +163,22 @@ class Part(NamedTuple):
 
     first: Array
     words: Array
-    table: Array  # [w, e + m], of its words the vectors and the bias
+    columns: Array  # [e + m, w], of its words the vectors and the bias
 
 
-def _part(table: Array, bias: Array, j: Array, silent_pad: bool) -> Part:
-    size = _words()
-    count = min(len(bias), size)
-    first = jnp.minimum(j * size, len(bias) - count)
-    words = first + jnp.arange(count)
-    cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=count)
-    vectors = cut(table)
-    if silent_pad:
-        vectors = jnp.where(words[:, None] == PAD, 0, vectors)
-    own = jnp.where(words >= j * size, cut(bias), NEVER)
-    return Part(j * size, words, jnp.concatenate([vectors, _exactly(own, table.dtype)], -1))
+def _part(
+    table: Array, bias: Array, j: Array, size: int, silent_pad: bool, by_columns: bool
+) -> Part:
+    first = jnp.minimum(j * size, len(bias) - size)
+    words = first + jnp.arange(size)
+    cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=size)
+    own = _exactly(jnp.where(words >= j * size, cut(bias), NEVER), table.dtype)
+    speaks = (words != PAD) if silent_pad else jnp.ones(size, bool)
+    if by_columns:
+        vectors = jnp.where(speaks, cut(table, axis=1), 0)
+        return Part(j * size, words, jnp.concatenate([vectors, own.T]))
+    vectors = jnp.where(speaks[:, None], cut(table), 0)
+    return Part(j * size, words, transposed(jnp.concatenate([vectors, own], -1)))
 
 
 def _exactly(bias: Array, dtype: Any) -> Array:
@@ -198,10 +212,12 @@ def _places(ids: Array, part: Part) -> tuple[Array, Array]:
     return jnp.where(here, ids - part.words[0], 0), here
 
 
-def _add(total: Array, part: Array, first: Array) -> Array:
-    """`total [v, ...]` with `part [w, ...]` added from `first` on."""
-    here = jax.lax.dynamic_slice_in_dim(total, first, len(part))
-    return jax.lax.dynamic_update_slice_in_dim(total, here + part, first, 0)
+def _add(total: Array, part: Array, first: Array, axis: int = 0) -> Array:
+    """`total` with `part` added from `first` on; if that is all, the total is still zeros."""
+    if total.shape == part.shape:
+        return part
+    here = jax.lax.dynamic_slice_in_dim(total, first, part.shape[axis], axis)
+    return jax.lax.dynamic_update_slice_in_dim(total, here + part, first, axis)
 
 
 def _loop(count: Any, body: Callable[..., Any], start: Any) -> Any:

@@ -17,6 +17,7 @@ from jaxsdgm import distributions as dist
 from jaxsdgm.distributions import DiagonalGaussian
 from jaxsdgm.layers.dropout import RowDropout
 from jaxsdgm.layers.lstm import State
+from jaxsdgm.layers.products import product
 from jaxsdgm.layers.recurrent import LSTM, longest_first
 from jaxsdgm.layers.softmax import softmax_nll
 from jaxsdgm.models.terms import Batch, Groups, Noise, counted_kl, masked_mean, no_noise
@@ -60,7 +61,7 @@ class SentenceEncoder(nn.Module):
         """Of sentences `[b, t]`: mean and log-variance `[b, z]`."""
         _, last = self.lstm(self.words[ids], lengths)
         last, kernel = promote_dtype(last, self.kernel, dtype=self.dtype)
-        return DiagonalGaussian(*jnp.split(dist.at_least_float32(last @ kernel), 2, axis=-1))
+        return DiagonalGaussian(*jnp.split(product(last, kernel), 2, axis=-1))
 
 
 class DocumentEncoder(nn.Module):
@@ -154,13 +155,13 @@ class SentenceDecoder(nn.Module):
     def logits(self, states: Array) -> Array:
         """`[..., h]` to unnormalised log-probabilities `[..., v]` of the next word."""
         states, kernel = promote_dtype(states, self.kernel, dtype=self.dtype)
-        return dist.at_least_float32(states @ kernel)
+        return product(states, kernel)
 
     def words_nll(self, states: Array, words: Array) -> Array:
         """- log p(next word) in nats `[n]` of states `[n, h]`, and 0 where the word is PAD."""
         states, kernel = promote_dtype(states, self.kernel, dtype=self.dtype)
         bias = jnp.zeros(self.vocab_size, dist.at_least_float32(states).dtype)
-        return softmax_nll(states, kernel.T, bias, words[:, None], False)  # type: ignore[reportReturnType]
+        return softmax_nll(states, kernel, bias, words[:, None], False, True)  # type: ignore[reportReturnType]
 
     def nll(self, z: Array, ids: Array, lengths: Array, row: Array, *, train: bool) -> Array:
         """- log p(x | z) in nats `[b]`; `lengths [b]` count `<s>` and `</s>`."""

@@ -37,20 +37,23 @@ def plain_nll(z, table, bias, ids, silent_pad):
 
 
 @pytest.mark.parametrize("silent_pad", [True, False])
-@pytest.mark.parametrize("tile", [(512, 4096), (512, 23), (512, 7), (3, 7), (4, 23)])
+@pytest.mark.parametrize("tile", [(11, 23, True), (11, 23), (11, 7), (3, 7), (4, 23)])
 @pytest.mark.parametrize("batched", [False, True])
-def test_values_and_gradients(x64, monkeypatch, tile, silent_pad, batched):
-    monkeypatch.setattr(softmax, "_rows", lambda ids: tile[0])
-    monkeypatch.setattr(softmax, "_words", lambda: tile[1])
+@pytest.mark.parametrize("by_columns", [False, True])
+def test_values_and_gradients(x64, monkeypatch, tile, silent_pad, batched, by_columns):
+    size = softmax.Size(*tile, *[False] * (3 - len(tile)))
+    monkeypatch.setattr(softmax, "_tile", lambda ids, v: size)
     *arguments, ids = problem(11, 6)
+
+    def ours(z, table, *rest):
+        return softmax_nll(z, table.T if by_columns else table, *rest, by_columns)
 
     def total(nll, z, table, bias):
         values = nll(z, table, bias, ids, silent_pad)
         return (values * jnp.cos(jnp.arange(11))).sum(), values
 
     found, expected = (
-        jax.grad(partial(total, nll), argnums=(0, 1, 2), has_aux=True)
-        for nll in (softmax_nll, plain_nll)
+        jax.grad(partial(total, nll), argnums=(0, 1, 2), has_aux=True) for nll in (ours, plain_nll)
     )
     if batched:
         arguments = [np.stack([x, 2 * x]) for x in arguments]
@@ -71,6 +74,27 @@ def test_bfloat16_sums_in_float32():
     nll = softmax_nll(*low, jnp.asarray(bias, jnp.float32), ids, True)
     assert nll.dtype == jnp.float32
     np.testing.assert_allclose(nll, exact, rtol=0.02, atol=0.05)
+
+
+@pytest.mark.parametrize("by_columns", [False, True])
+@pytest.mark.parametrize("tile", [(5, 23, True), (5, 7), (2, 7)])
+def test_gradients_in_bfloat16(monkeypatch, tile, by_columns):
+    """Compiled, since the compiler has no code for some forms of bfloat16's products."""
+    size = softmax.Size(*tile, *[False] * (3 - len(tile)))
+    monkeypatch.setattr(softmax, "_tile", lambda ids, v: size)
+    z, table, bias, ids = problem(5, 6)
+
+    def ours(z, table, bias):
+        table = table.T if by_columns else table
+        return softmax_nll(z, table, bias, ids, True, by_columns).sum()
+
+    plain = lambda *arguments: plain_nll(*arguments, ids, True).sum()
+    low = [jnp.asarray(x, jnp.bfloat16) for x in (z, table)]
+    rest = jnp.asarray(bias, jnp.float32)
+    found = jax.jit(jax.grad(ours, (0, 1, 2)))(*low, rest)
+    exact = jax.grad(plain, (0, 1, 2))(*[x.astype(jnp.float32) for x in low], rest)
+    for a, b in zip(found, exact, strict=True):
+        np.testing.assert_allclose(a.astype(jnp.float32), b, rtol=0.03, atol=0.05)
 
 
 @pytest.mark.parametrize("dtype", [jnp.bfloat16, jnp.float32])
