@@ -1,4 +1,4 @@
-"""What benchmarks of tokens a second beside torch share: flags, turns, ratios, the table."""
+"""What benchmarks of a model beside torch's share: flags, turns, ratios, the table."""
 
 import argparse
 import json
@@ -11,13 +11,10 @@ from benchmarks.processes import by_turns
 from jaxsdgm.experiments.setup import DTYPES
 
 Measure = Callable[[argparse.Namespace, str], dict[str, Any]]
+#: what a script adds to the rows of the table, and prints, after the systems were measured
+More = Callable[[argparse.Namespace, list[dict[str, Any]]], None]
 #: of losses, relative
 TOLERANCE = {"float32": 1e-4, "bfloat16": 2e-2}
-
-
-def add_dtype(parser: argparse.ArgumentParser) -> None:
-    """The flag for the precision of both sides' matrix products."""
-    parser.add_argument("--dtype", choices=DTYPES, default="float32")
 
 
 def autocast(args: argparse.Namespace) -> Any:
@@ -47,6 +44,7 @@ def main(
     ours: Measure,
     theirs: Measure,
     check: Measure,
+    more: More = lambda args, rows: None,
 ) -> None:
     """Checks that both find the same, times them by turns in processes of their own, and prints."""
     parser = argparse.ArgumentParser(description=description, allow_abbrev=False)
@@ -55,7 +53,7 @@ def main(
         parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
     parser.add_argument("--batches", type=int, default=8, help="different ones, timed together")
     parser.add_argument("--rounds", type=int, default=2)
-    add_dtype(parser)
+    parser.add_argument("--dtype", choices=DTYPES, default="float32", help="of products, both's")
     parser.add_argument("--no-peer", action="store_true")
     parser.add_argument("--out")
     parser.add_argument("--system", help="measure one alone, print JSON")
@@ -82,4 +80,5 @@ def main(
             line += f" {row['cpu_ratio']:12.2f}"
         print(line)
         rows.append(row)
+    more(args, rows)
     steps.write(args.out, rows)

@@ -2,17 +2,17 @@
 
     python benchmarks/ssvae_speed.py [--systems=ssvae,ssvae-kl,ssvae-z,ssvae-kl-z,ssvae-sup]
         [--labelled=32] [--unlabelled=32] [--length=63] [--mean-length=38] [--vocabulary=10003]
-        [--decoder-hidden=200] ... [--steps=2] [--rounds=1] [--trials=5]
+        [--decoder-hidden=200] ... [--trials=5] [--batches=8] [--rounds=2]
         [--dtype=float32|bfloat16] [--no-peer] [--out=FILE]
 
 Sizes are the paper's for AG News (its Table 3). Only the update is timed, evaluations are not. With
 the same weights and noise and without dropout ours and the peer (benchmarks/peers/ssvae.py) must
 find the same loss first. Every system runs in processes of its own, by turns, and the best round
-counts. --trials adds one program that trains so many trials of each generative system side by side.
+counts. A step sees the same documents again; its tokens are the words that there are to decode.
+--trials adds one program that trains so many trials of each generative system side by side.
 """
 
 import argparse
-import json
 import sys
 from functools import partial
 from pathlib import Path
@@ -24,8 +24,8 @@ import numpy as np
 
 sys.path.insert(0, str(Path(__file__).resolve().parents[1]))
 
-from benchmarks import steps
-from benchmarks.against_torch import add_dtype, agree, autocast
+from benchmarks import against_torch, steps
+from benchmarks.against_torch import agree, autocast, per_token
 from benchmarks.processes import by_turns
 from jaxsdgm.data.batches import SemiSupervisedPlan
 from jaxsdgm.experiments.setup import DTYPES, make_objective
@@ -40,7 +40,7 @@ from jaxsdgm.training.trials import stack, stack_plans
 SIZES = {
     **{"labelled": 32, "unlabelled": 32, "length": 63, "mean_length": 38, "vocabulary": 10_003},
     **{"classes": 4, "embedding": 300, "hidden": 100, "latent": 32, "label_embedding": 32},
-    **{"decoder_hidden": 200},
+    **{"decoder_hidden": 200, "trials": 0},
 }
 TOGETHER = "together"  # the program of all generative systems
 GENERATIVE = tuple(name for name in PARTS if name != "ssvae-sup")
@@ -120,15 +120,21 @@ def parts(args: argparse.Namespace, system: str, trials: int) -> tuple[Any, Any,
     rest = np.arange(n, n + args.unlabelled if system in GENERATIVE else n)
     sizes = {"batch_size": n, "unlabelled_size": args.unlabelled}
     plan = lambda seed: SemiSupervisedPlan(np.arange(n), labels[:n], rest, **sizes, seed=seed)
-    plans = stack_plans([{"en": plan(seed)(0, args.steps)} for seed in range(trials)])
+    plans = stack_plans([{"en": plan(seed)(0, args.batches)} for seed in range(trials)])
     return run, stack([make(seed) for seed in range(trials)]), plans
 
 
-def our_step(args: argparse.Namespace) -> dict[str, Any]:
-    """Seconds of one system, or of all generative ones with their trials in one program."""
+def tokens(args: argparse.Namespace, system: str) -> int:
+    """Words of a step's documents; the supervised classifier has the labelled ones only."""
+    n = args.labelled + (args.unlabelled if system != "ssvae-sup" else 0)
+    return int(documents(args)["lengths"][:n].sum())
+
+
+def our_step(args: argparse.Namespace, system: str) -> dict[str, Any]:
+    """Of one system, or of all generative ones with their trials in one program."""
     parallel, data = Parallel(), {"en": dict.fromkeys(("labelled", "unlabelled"), documents(args))}
-    together = args.system == TOGETHER
-    systems, trials = (GENERATIVE, args.trials) if together else ([args.system.split()[1]], 1)
+    together = system == TOGETHER
+    systems, trials = (GENERATIVE, args.trials) if together else ((system,), 1)
     runs, states, plans = zip(*(parts(args, s, trials) for s in systems), strict=True)
 
     def run(state: Any, data: Any, plan: Any) -> Any:
@@ -143,7 +149,8 @@ def our_step(args: argparse.Namespace) -> dict[str, Any]:
         state, _ = compiled(state, data, plan)
         jax.block_until_ready(state)
 
-    return steps.timed(train, args.steps) | {"peak_gib": steps.peak_gib()}
+    found = steps.timed(train, args.batches) | {"peak_gib": steps.peak_gib()}
+    return per_token(found, trials * sum(tokens(args, s) for s in systems))
 
 
 # -- torch's -------------------------------------------------------------------------------------
@@ -174,76 +181,40 @@ def check(args: argparse.Namespace, system: str) -> dict[str, float]:
     return agree(args, system, ours=our_loss(args, system), theirs=theirs)
 
 
-def peer_step(args: argparse.Namespace) -> dict[str, Any]:
-    peer, batch = make_peer(args, args.system.split()[1], 0.5)
-    run = lambda: [peer.step(batch, args.labelled) for _ in range(args.steps)]
+def peer_step(args: argparse.Namespace, system: str) -> dict[str, Any]:
+    peer, batch = make_peer(args, system, 0.5)
+    run = lambda: [peer.step(batch, args.labelled) for _ in range(args.batches)]
     with autocast(args):
-        return steps.timed(run, args.steps) | {"peak_gib": steps.peak_gib()}
+        found = steps.timed(run, args.batches) | {"peak_gib": steps.peak_gib()}
+    return per_token(found, tokens(args, system))
 
 
-def measure(args: argparse.Namespace) -> dict[str, Any]:
-    kind = args.system.partition(" ")[0]
-    if kind == "check":
-        return check(args, args.system.split()[1])
-    return peer_step(args) if kind == "torch" else our_step(args)
-
-
-def main() -> None:
-    parser = argparse.ArgumentParser(description=__doc__.split("\n\n", 1)[0], allow_abbrev=False)
-    parser.add_argument("--systems", default=",".join(PARTS))
-    for name, value in SIZES.items():
-        parser.add_argument(f"--{name.replace('_', '-')}", type=int, default=value)
-    parser.add_argument("--steps", type=int, default=2, help="of a plan, which is what is timed")
-    parser.add_argument("--rounds", type=int, default=1)
-    parser.add_argument("--trials", type=int, default=0)
-    add_dtype(parser)
-    parser.add_argument("--no-peer", action="store_true")
-    parser.add_argument("--out")
-    parser.add_argument("--system", help="measure one alone, print JSON")
-    args = parser.parse_args()
-    if args.system:
-        print(json.dumps(measure(args)))
-        return
-    names = args.systems.split(",")
-    if not args.no_peer:
-        by_turns(__file__, sys.argv[1:], [f"check {name}" for name in names], rounds=1)
-    kinds = ("ours",) if args.no_peer else ("ours", "torch")
-    wanted = [f"{kind} {name}" for name in names for kind in kinds]
-    wanted += [TOGETHER] if args.trials else []
-    found = by_turns(__file__, sys.argv[1:], wanted, rounds=args.rounds)
-    rows = report(names, found, args)
-    steps.write(args.out, rows)
-
-
-def report(
-    names: list[str], found: dict[str, dict[str, float]], args: argparse.Namespace
-) -> list[dict[str, Any]]:
-    """Prints the table and gives its rows."""
-    print("\nsystem        seconds  of SSVAE's   torch's  ratio  by CPU time")
-    rows, first = [], found.get("ours ssvae", found[f"ours {names[0]}"])
-    for name in names:
-        ours, theirs = found[f"ours {name}"], found.get(f"torch {name}")
-        row = {"system": name, **ours, "of_ssvae": ours["seconds"] / first["seconds"]}
-        line = f"{name:12s} {ours['seconds']:8.3f} {row['of_ssvae']:11.2f}"
-        if theirs:
-            row |= {f"torch_{k}": x for k, x in theirs.items()}
-            row["ratio"] = theirs["seconds"] / ours["seconds"]
-            row["cpu_ratio"] = theirs["cpu_seconds"] / ours["cpu_seconds"]
-            line += f" {theirs['seconds']:9.3f} {row['ratio']:6.2f} {row['cpu_ratio']:12.2f}"
-        print(line)
-        rows.append(row)
-    if TOGETHER in found:
-        one = found[TOGETHER]
-        alone = args.trials * sum(
-            found[f"ours {name}"]["seconds"] for name in GENERATIVE if f"ours {name}" in found
-        )
+def compare(args: argparse.Namespace, rows: list[dict[str, Any]]) -> None:
+    """The systems beside SSVAE, and all trials in one program beside one after the other."""
+    seconds = {row["system"]: row["seconds"] for row in rows}
+    if "ssvae" in seconds:
+        for row in rows:
+            row["of_ssvae"] = row["seconds"] / seconds["ssvae"]
+            print(f"{row['system']:12s} {row['of_ssvae']:.2f} of SSVAE's seconds")
+    if args.trials:
+        name = f"ours {TOGETHER}"
+        one = by_turns(__file__, sys.argv[1:], [name], rounds=args.rounds)[name]
+        alone = args.trials * sum(seconds[s] for s in GENERATIVE if s in seconds)
         print(
             f"{args.trials} trials of each of {len(GENERATIVE)} in one program: "
             f"{one['seconds']:.3f} s a step of all; one after the other {alone:.3f} s"
         )
         rows.append({"system": TOGETHER, "trials": args.trials, **one, "one_by_one": alone})
-    return rows
 
 
 if __name__ == "__main__":
-    main()
+    against_torch.main(
+        __file__,
+        __doc__.split("\n\n", 1)[0],
+        ",".join(PARTS),
+        SIZES,
+        ours=our_step,
+        theirs=peer_step,
+        check=check,
+        more=compare,
+    )
