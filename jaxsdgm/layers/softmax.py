@@ -1,7 +1,7 @@
 """The likelihood of words under a softmax over a large vocabulary, a tile of logits at a time.
 
-Logits `[n, v]` beyond KEPT are never made as a whole: the backward pass makes each tile again from
-the normaliser.
+Neither pass makes the logits `[n, v]`, unless it is asked to keep few: the backward pass makes each
+tile again from the normaliser.
 """
 
 from collections.abc import Callable
@@ -18,7 +18,7 @@ from jaxsdgm.layers.products import product, transposed
 PAD = 0
 #: rows whose logits exist at a time; of FEW tokens, some of which are padding, SMALL_ROWS on a CPU
 ROWS, SMALL_ROWS, FEW = 512, 128, 4096
-#: logits of at most ROWS that are one tile, and kept for the backward pass
+#: logits, of at most ROWS, that may be kept for the backward pass
 KEPT = 2**23
 #: and words: of a CPU as many as the cores' caches hold
 WORDS = {"cpu": 2048}
@@ -27,9 +27,15 @@ MANY_WORDS = 4096
 NEVER = -1e30
 
 
-@partial(jax.custom_vjp, nondiff_argnums=(4, 5))
+@partial(jax.custom_vjp, nondiff_argnums=(4, 5, 6))
 def softmax_nll(
-    z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool, by_columns: bool = False
+    z: Array,
+    table: Array,
+    bias: Array,
+    ids: Array,
+    silent_pad: bool,
+    by_columns: bool = False,
+    keeps: bool = False,
 ) -> Array:
     """- sum_t log softmax(z table^T + bias)[ids_t] over the words that are not PAD, in nats, `[n]`.
 
@@ -41,15 +47,22 @@ def softmax_nll(
       ids: `[n, t]`; all words of a row share one distribution.
       silent_pad: whether the logit of PAD is its bias alone. PAD is in the normaliser either way.
       by_columns: the table is `[e, v]`.
+      keeps: of few rows all logits exist at a time, twice in the backward pass, which is faster.
     """
-    return _forward(z, table, bias, ids, silent_pad, by_columns)[0]
+    return _forward(z, table, bias, ids, silent_pad, by_columns, keeps)[0]
 
 
 def _forward(
-    z: Array, table: Array, bias: Array, ids: Array, silent_pad: bool, by_columns: bool
+    z: Array,
+    table: Array,
+    bias: Array,
+    ids: Array,
+    silent_pad: bool,
+    by_columns: bool,
+    keeps: bool,
 ) -> Any:
     ids = jnp.asarray(ids)
-    size = _tile(ids, len(bias))
+    size = _tile(ids, len(bias), keeps)
     order, back, tiles = _order(ids, size.rows)
     rows, words_of = (_in_tiles(x[order], size.rows) for x in (_with_ones(z), ids))
     wide, kept = at_least_float32(bias).dtype, None
@@ -82,9 +95,11 @@ def _forward(
     return nll.reshape(-1)[: len(z)][back], (z, table, bias, ids, normaliser, kept)
 
 
-def _backward(silent_pad: bool, by_columns: bool, residuals: Any, gradient: Array) -> Any:
+def _backward(
+    silent_pad: bool, by_columns: bool, keeps: bool, residuals: Any, gradient: Array
+) -> Any:
     z, table, bias, ids, normaliser, kept = residuals
-    e, wide, size = z.shape[-1], normaliser.dtype, _tile(ids, len(bias))
+    e, wide, size = z.shape[-1], normaliser.dtype, _tile(ids, len(bias), keeps)
     order, back, tiles = _order(ids, size.rows)
     values = _with_ones(z), ids, gradient.astype(wide)
     rows = [_in_tiles(x[order], size.rows) for x in values]
@@ -131,9 +146,9 @@ class Size(NamedTuple):
     all: bool
 
 
-def _tile(ids: Array, v: int) -> Size:
+def _tile(ids: Array, v: int, keeps: bool) -> Size:
     n, t = ids.shape
-    if n <= ROWS and n * v <= KEPT:
+    if keeps and n <= ROWS and n * v <= KEPT:
         return Size(n, v, True)
     cpu = jax.default_backend() == "cpu"
     rows = SMALL_ROWS if cpu and t == 1 and n <= FEW else ROWS

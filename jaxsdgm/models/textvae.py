@@ -161,7 +161,8 @@ class SentenceDecoder(nn.Module):
         """- log p(next word) in nats `[n]` of states `[n, h]`, and 0 where the word is PAD."""
         states, kernel = promote_dtype(states, self.kernel, dtype=self.dtype)
         bias = jnp.zeros(self.vocab_size, dist.at_least_float32(states).dtype)
-        return softmax_nll(states, kernel, bias, words[:, None], False, True)  # type: ignore[reportReturnType]
+        nll: Any = softmax_nll(states, kernel, bias, words[:, None], False, True, True)
+        return nll
 
     def nll(self, z: Array, ids: Array, lengths: Array, row: Array, *, train: bool) -> Array:
         """- log p(x | z) in nats `[b]`; `lengths [b]` count `<s>` and `</s>`."""

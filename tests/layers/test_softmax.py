@@ -42,7 +42,7 @@ def plain_nll(z, table, bias, ids, silent_pad):
 @pytest.mark.parametrize("by_columns", [False, True])
 def test_values_and_gradients(x64, monkeypatch, tile, silent_pad, batched, by_columns):
     size = softmax.Size(*tile, *[False] * (3 - len(tile)))
-    monkeypatch.setattr(softmax, "_tile", lambda ids, v: size)
+    monkeypatch.setattr(softmax, "_tile", lambda ids, v, keeps: size)
     *arguments, ids = problem(11, 6)
 
     def ours(z, table, *rest):
@@ -81,7 +81,7 @@ def test_bfloat16_sums_in_float32():
 def test_gradients_in_bfloat16(monkeypatch, tile, by_columns):
     """Compiled, since the compiler has no code for some forms of bfloat16's products."""
     size = softmax.Size(*tile, *[False] * (3 - len(tile)))
-    monkeypatch.setattr(softmax, "_tile", lambda ids, v: size)
+    monkeypatch.setattr(softmax, "_tile", lambda ids, v, keeps: size)
     z, table, bias, ids = problem(5, 6)
 
     def ours(z, table, bias):
@@ -108,13 +108,21 @@ def test_products_of_few_digits_have_the_whole_bias(monkeypatch, dtype):
     np.testing.assert_allclose(nll[1:], -jax.nn.log_softmax(bias)[1:], rtol=1e-6)
 
 
+def test_few_logits_are_kept_only_if_asked():
+    assert softmax._tile(np.ones((300, 1)), 6000, True) == (300, 6000, True)
+    assert not softmax._tile(np.ones((300, 1)), 6000, False).all
+    assert not softmax._tile(np.ones((300, 1)), 60_000, True).all
+    assert not softmax._tile(np.ones((600, 1)), 6000, True).all
+
+
+@pytest.mark.parametrize("keeps", [False, True])
 @pytest.mark.parametrize("v", [40_000, 250_000])
-def test_logits_are_never_whole(v):
+def test_logits_are_never_whole(v, keeps):
     """The temporary memory of a step does not hold `[n, v]`, let alone twice."""
     n, t = 512, 64
     shapes = [((n, E), float), ((v, E), float), ((v,), float), ((n, t), int)]
     arguments = [jax.ShapeDtypeStruct(shape, kind) for shape, kind in shapes]
-    total = lambda z, table, bias, ids: softmax_nll(z, table, bias, ids, True).sum()
+    total = lambda z, table, bias, ids: softmax_nll(z, table, bias, ids, True, False, keeps).sum()
     compiled = jax.jit(jax.grad(total, argnums=(0, 1, 2))).lower(*arguments).compile()
     analysis = compiled.memory_analysis()
     assert analysis.temp_size_in_bytes < 60 * 2**20 + v * (E + 1) * 4
