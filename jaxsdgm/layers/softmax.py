@@ -23,7 +23,7 @@ KEPT = 2**23
 #: and words: of a CPU as many as the cores' caches hold
 WORDS = {"cpu": 2048}
 MANY_WORDS = 4096
-#: a logit whose exponential is 0; unlike that of -inf, its product with 0 is 0
+#: a logit whose exponential is 0, as that of a bias of -inf; unlike that, its product with 0 is 0
 NEVER = -1e30
 
 
@@ -187,7 +187,9 @@ def _part(
     first = jnp.minimum(j * size, len(bias) - size)
     words = first + jnp.arange(size)
     cut = partial(jax.lax.dynamic_slice_in_dim, start_index=first, slice_size=size)
-    own = _exactly(jnp.where(words >= j * size, cut(bias), NEVER), table.dtype)
+    # of a bias of -inf the summands would be NaN
+    own = jnp.where(words >= j * size, jnp.maximum(cut(bias), NEVER), NEVER)
+    own = _exactly(own, table.dtype)
     speaks = (words != PAD) if silent_pad else jnp.ones(size, bool)
     if by_columns:
         vectors = jnp.where(speaks, cut(table, axis=1), 0)

@@ -106,6 +106,9 @@ def test_products_of_few_digits_have_the_whole_bias(monkeypatch, dtype):
     assert (softmax._exactly(bias, dtype).astype(np.float32).sum(-1) == bias).all()
     nll = softmax_nll(nothing, nothing, bias, np.arange(V)[:, None], False)
     np.testing.assert_allclose(nll[1:], -jax.nn.log_softmax(bias)[1:], rtol=1e-6)
+    bias[0] = -np.inf  # of what is no word
+    nll = softmax_nll(nothing, nothing, bias, np.arange(V)[:, None], False)
+    np.testing.assert_allclose(nll[1:], -jax.nn.log_softmax(bias)[1:], rtol=1e-6)
 
 
 def test_few_logits_are_kept_only_if_asked():
