@@ -107,9 +107,9 @@ def token_plan(args: argparse.Namespace, system: str) -> tuple[TokenPlan, int]:
         return found
 
     lengths = (data["ids"] > 0).sum(1)
-    tokens = most_tokens(rows, lengths, steps=args.batches, parts=1)
+    tokens = most_tokens(rows, lengths, steps=args.batches, parts=len(jax.devices()))
     arrays = data["ids"], data["ids"], data["spellings"]
-    plan = TokenPlan(rows, *arrays, {"labels": data["labels"]}, tokens)
+    plan = TokenPlan(rows, *arrays, {"labels": data["labels"]}, tokens, len(jax.devices()))
     used = [rows(0, args.batches)[group]["index"] for group in sizes]
     return plan, int(sum(lengths[index].sum() for index in used))
 

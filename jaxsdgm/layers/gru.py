@@ -75,8 +75,8 @@ def _forward(
         new, every = step(chunks[j], state, k * j, *parameters)
         return new, jax.tree.map(partial(put_chunk, j), kept, every)
 
-    kept = [jnp.zeros((n, k, b, width), gates.dtype) for width in (h, 5 * h)]
-    last, (outputs, cells) = jax.lax.fori_loop(0, n, body, (first, kept))
+    kept = [jnp.zeros((n, k, b, h), gates.dtype) for _ in range(6)]
+    last, (outputs, *cells) = jax.lax.fori_loop(0, n, body, (first, kept))
     return (joined(outputs, t), last), (*parameters, cells)
 
 
@@ -97,17 +97,17 @@ def _chunk(
     k, b = gates.shape[:2]
     keep = kept_rows(start, k, lengths[:size])
 
-    def step(h0: Array, inputs: tuple[Array, Array]) -> tuple[Array, tuple[Array, Array]]:
-        gate, keep = inputs
-        x_r, x_z, x_n = jnp.split(gate, 3, axis=-1)
+    def step(h0: Array, inputs: tuple[Any, Array]) -> tuple[Array, tuple[Array, ...]]:
+        (x_r, x_z, x_n), keep = inputs
         m_r, m_z, m_n = jnp.split(matmul(h0, kernel_hidden) + bias_hidden, 3, axis=-1)
         r, z = jax.nn.sigmoid(x_r + m_r), jax.nn.sigmoid(x_z + m_z)
         n = jnp.tanh(x_n + r * m_n)
         h = (1 - z) * n + z * h0
-        cells = jnp.concatenate([h0, r, z, n, m_n], -1)
-        return jnp.where(keep, h, h0), (jnp.where(keep, h, 0), cells)
+        return jnp.where(keep, h, h0), (jnp.where(keep, h, 0), h0, r, z, n, m_n)
 
-    last, every = scan(step, state[:size], (gates[:, :size], keep), backwards)
+    # apart beforehand: a CPU computes a step of several parts of one array a number at a time
+    parts = jnp.split(gates[:, :size], 3, axis=-1)
+    last, every = scan(step, state[:size], (parts, keep), backwards)
     return _put(state, last), [widen(b, values) for values in every]
 
 
@@ -116,6 +116,7 @@ def _backward(
 ) -> Any:
     *parameters, cells = residuals
     kernel_hidden, bias_hidden, lengths = parameters
+    dtype = cells[0].dtype
     (t, b), d_outputs = gradients[0].shape[:2], chunks_of(gradients[0])
     n, k = d_outputs.shape[:2]
     steps = {size: partial(_chunk_backward, size, backwards) for size in row_counts(b, packs)}
@@ -124,21 +125,21 @@ def _backward(
         d_state, d_parameters, d_gates = carry
         j = choose(backwards, i, n - 1 - i)
         step = switch(steps, lengths, k * j)
-        new, d_state, more = step(cells[j], d_outputs[j], d_state, k * j, *parameters)
+        new, d_state, more = step([x[j] for x in cells], d_outputs[j], d_state, k * j, *parameters)
         return d_state, jax.tree.map(jnp.add, d_parameters, more), put_chunk(j, d_gates, new)
 
     zeros = [at_least_float32(jnp.zeros_like(p)) for p in (kernel_hidden, bias_hidden)]
-    d_gates = jnp.zeros((n, k, b, 3 * len(kernel_hidden)), cells.dtype)
+    d_gates = jnp.zeros((n, k, b, 3 * len(kernel_hidden)), dtype)
     carry = gradients[1], zeros, d_gates
     d_first, d_parameters, d_gates = jax.lax.fori_loop(0, n, body, carry)
-    d_parameters = [d.astype(cells.dtype) for d in d_parameters]
+    d_parameters = [d.astype(dtype) for d in d_parameters]
     return joined(d_gates, t), d_first, *d_parameters, None
 
 
 def _chunk_backward(
     size: int,
     backwards: Array | bool,
-    cells: Array,
+    cells: list[Array],
     d_h: Array,
     d_state: Array,
     start: Array,
@@ -147,25 +148,22 @@ def _chunk_backward(
     lengths: Array,
 ) -> tuple[Array, Array, list[Array]]:
     """Gradients of a chunk's gates, of the state before it, and of the parameters."""
-    (k, b), cells, d_h = cells.shape[:2], cells[:, :size], d_h[:, :size]
+    (k, b), cells, d_h = d_h.shape[:2], [x[:, :size] for x in cells], d_h[:, :size]
     keep, kernel_back = kept_rows(start, k, lengths[:size]), transposed(kernel_hidden)
 
     def step(d_last: Array, inputs: tuple[Array, ...]) -> tuple[Array, tuple[Array, Array]]:
-        cells, d_h, keep = inputs
-        h0, r, z, n, m_n = jnp.split(cells, 5, axis=-1)
+        (h0, r, z, n, m_n), d_h, keep = inputs
         d = d_last + d_h
-        d_n = d * (1 - z) * (1 - n**2)
-        common = [d_n * m_n * r * (1 - r), d * (h0 - n) * z * (1 - z)]
-        d_x, d_m = (
-            jnp.where(keep, jnp.concatenate([*common, part], -1), 0) for part in (d_n, d_n * r)
-        )
-        return jnp.where(keep, d * z + matmul(d_m, kernel_back), d_last), (d_x, d_m)
+        d_n = jnp.where(keep, d * (1 - z) * (1 - n**2), 0)
+        d_z = jnp.where(keep, d * (h0 - n) * z * (1 - z), 0)
+        d_m = jnp.concatenate([d_n * m_n * r * (1 - r), d_z, d_n * r], -1)
+        return jnp.where(keep, d * z + matmul(d_m, kernel_back), d_last), (d_m, d_n)
 
     from_end = choose(backwards, False, True)
-    first, (d_x, d_m) = scan(step, d_state[:size], (cells, d_h, keep), from_end)
-    h0 = cells[..., : len(kernel_hidden)]
+    first, (d_m, d_n) = scan(step, d_state[:size], (cells, d_h, keep), from_end)
+    d_x = jnp.concatenate([d_m[..., : 2 * d_n.shape[-1]], d_n], -1)
     flat = lambda value: value.reshape(-1, value.shape[-1])
-    d_kernel = product(flat(h0).T, flat(d_m))
+    d_kernel = product(flat(cells[0]).T, flat(d_m))
     d_parameters = [d_kernel, at_least_float32(flat(d_m)).sum(0)]
     return widen(b, d_x), _put(d_state, first), d_parameters
 

@@ -2,6 +2,7 @@
 
 from typing import Any
 
+import jax
 import jax.numpy as jnp
 from flax import linen as nn
 from flax.linen.dtypes import promote_dtype
@@ -190,7 +191,8 @@ def bigru(
         return gru_scan(gates.swapaxes(0, 1), zero, *parameters, *rest)
 
     arrays = gates, kernel_hidden, bias_hidden
-    if packs == 1:
+    # a CPU has no use for larger products, and in loops apart no direction has to be reversed
+    if packs == 1 and jax.default_backend() != "cpu":
         ways = in_one_loop(one_way, arrays)
     else:
         ways = [one_way(way, bool(i)) for i, way in enumerate(apart(arrays))]

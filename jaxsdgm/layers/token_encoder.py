@@ -152,10 +152,11 @@ def _by_tiles(states: Callable[[Array], Array], words: Array) -> Array:
     def one(tile: Array) -> Array:
         longest = (tile[0] != PAD).sum()
         nothing = lambda tile: jnp.zeros(shape.shape, shape.dtype)
-        some = [lambda tile, w=w: states(tile[:, :w]) for w in widths]
+        # each on its own: around the choice it would fill in the residuals of all widths
+        some = [jax.checkpoint(lambda tile, w=w: states(tile[:, :w])) for w in widths]
         return jax.lax.switch(
             (longest > jnp.array([0, *widths[:-1]])).sum(), [nothing, *some], tile
         )
 
-    found = jax.lax.map(jax.checkpoint(one), tiles)
+    found = jax.lax.map(one, tiles)
     return found.reshape(-1, shape.shape[-1])[: len(words)][back]

@@ -290,10 +290,16 @@ class PriorStore(nn.Module):
         read = lambda store: jnp.where(real[:, None], store.at[place].get(mode="clip"), 0)
         prior = DiagonalGaussian(read(mean.value), read(log_var.value))
         due = (visits.value[rows["sentence"]] % every == 0)[tokens.of]
+        # What is not replaced is written as it was read: then XLA sees that all is read before
+        # anything is written, and does not copy the arrays in every step.
+        new = [
+            jax.lax.stop_gradient(jnp.where(due[:, None], x, old))
+            for x, old in zip(posterior, prior, strict=True)
+        ]
         # beyond the end, where nothing is written
-        place = jnp.where(real & due, place, self.tokens)
+        place = jnp.where(real, place, self.tokens)
         sentence = jnp.where(there, rows["sentence"], self.sentences)
-        told = jax.tree.map(jax.lax.stop_gradient, (place, *posterior, sentence))
+        told = place, *new, sentence
         if self.axis_name:
             told = jax.lax.all_gather(told, self.axis_name, tiled=True)
         place, new_mean, new_log_var, sentence = told

@@ -1,5 +1,7 @@
 """VSL: padding and order change nothing, tokens are as good as sentences, the twins without VR."""
 
+import re
+
 import jax
 import jax.numpy as jnp
 import numpy as np
@@ -198,3 +200,33 @@ def test_rare_words():
     plain = run(make(), variables, batch())[0]["labelled"]["reconstruction"]
     np.testing.assert_allclose(as_before, plain, rtol=1e-6)
     assert (seen != plain).any()
+
+
+def test_priors_are_replaced_where_they_are():
+    """A step copies no store: it costs what its own tokens do, however many there are in all."""
+    tokens = 5000
+    model = make(tokens=tokens)
+    params, stats = init(model)
+    given = {group: {k: jnp.asarray(x) for k, x in rows.items()} for group, rows in batch().items()}
+
+    def step(carry, _):
+        def loss(params):
+            groups, new = model.apply(
+                {"params": params, "batch_stats": carry[1]},
+                given,
+                hyper=HYPER,
+                noise=noise,
+                train=True,
+                method="objective",
+                mutable=["batch_stats"],
+            )
+            return sum(terms["loss"].sum() for terms in groups.values()), new["batch_stats"]
+
+        grads, stats = jax.grad(loss, has_aux=True)(carry[0])
+        return (jax.tree.map(lambda p, g: p - g, carry[0], grads), stats), None
+
+    steps = lambda *carry: jax.lax.scan(step, carry, length=3)[0]
+    text = jax.jit(steps, donate_argnums=(0, 1)).lower(params, stats).compile().as_text()
+    size = f"f32[{tokens},7]"
+    assert re.search(rf"= {re.escape(size)}\S* (fusion|scatter)\(", text)
+    assert not re.search(rf"= {re.escape(size)}\S* copy\(", text)
