@@ -87,7 +87,7 @@ class Store:
         p_mean, p_log_var = self.mean[place], self.log_var[place]
         distance = (mean - p_mean) ** 2 * torch.exp(-p_log_var)
         kl = 0.5 * (p_log_var - log_var + distance + torch.exp(log_var - p_log_var) - 1)
-        self.mean[place], self.log_var[place] = mean.detach(), log_var.detach()
+        self.mean[place], self.log_var[place] = mean.detach().float(), log_var.detach().float()
         return kl.sum(-1)
 
 
