@@ -198,8 +198,12 @@ def encoder_name(results: Mapping[str, Any]) -> str:
     """The checkpoint's name, NXVAE, or BiLSTM and the word vectors that it started from, if any."""
     if results["system"] in ("tfidf_lr", "nb_em"):
         return NOTHING
-    known = "NXVAE" if results["config"].get("pretrained") else "BiLSTM"
-    encoder = results.get("encoder", {"name": known, "trainable": True})
+    config = results["config"]
+    known = "NXVAE" if config.get("pretrained") else "BiLSTM"
+    encoder = results.get("encoder")
+    if encoder is None:  # a baseline, which trains none
+        checkpoint = config.get("encoder", {}).get("checkpoint")
+        encoder = {"name": checkpoint or known, "trainable": not checkpoint}
     frozen = "" if encoder["trainable"] else ", frozen"
     vectors, bert = results.get("vectors"), own_bert(results)
     if bert:

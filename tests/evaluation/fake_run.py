@@ -4,6 +4,7 @@ import json
 from importlib import import_module
 
 from jaxsdgm.experiments import masked_lm
+from jaxsdgm.experiments.baselines import BASELINES
 from jaxsdgm.weights.word_vectors import name_of
 
 
@@ -54,17 +55,18 @@ def run_from(config, *, languages=None):
     nxvae = config.pretrained and ("SNXVAE" if "snxvae" in config.pretrained else "NXVAE")
     name = config.encoder.checkpoint or nxvae or "BiLSTM"
     counts = {split: [10, 20, 30, 40] for split in ("train", "dev", "test")}
-    return {
-        **run,
+    run |= {
         "system": config.model.system,
         "language": config.data.language,
-        "encoder": {"name": name, "trainable": config.encoder.trainable},
-        "vectors": vectors,
         "subset": {"n": n or 1000, "rule": "stratified" if n else "all", "seed": 0},
         "metrics": {"test": {"accuracy": 0.7}},
         "label_names": ["C", "E", "G", "M"],
         "data": {"source": config.data.source, "counts": counts},
     }
+    if config.model.system in BASELINES:  # which train no encoder
+        return run
+    encoder = {"name": name, "trainable": config.encoder.trainable}
+    return {**run, "encoder": encoder, "vectors": vectors}
 
 
 def config_from(command):
