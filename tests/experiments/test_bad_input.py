@@ -5,10 +5,13 @@ import subprocess
 import sys
 from pathlib import Path
 
+import jax
+import jax.numpy as jnp
 import numpy as np
 import pytest
 
 from configs import debian_classify, debian_nxvae
+from jaxsdgm import main
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, inputs, pretrain, setup
 from jaxsdgm.experiments.systems import build_model, transfer
@@ -127,6 +130,25 @@ def test_workdir_of_another_config(tmp_path):
     config.model.beta = 7.0
     with pytest.raises(UserError, match=r"config\.model\.beta was 3\.0, is 7\.0"):
         setup.start_workdir(config, tmp_path)
+
+
+def test_a_step_beyond_the_memory(tmp_path, monkeypatch):
+    beyond = lambda *_: jnp.zeros(2**47).block_until_ready()
+    monkeypatch.setitem(main.EXPERIMENTS, "classify", beyond)
+    monkeypatch.setattr(main, "keep_compiled", lambda: None)
+    config = debian_classify.get_config("en,8,bow")
+    with pytest.raises(UserError, match=r"memory.*batch_size \(32\), config.data.unlabelled_size"):
+        main.run(config, tmp_path)
+    config.data.unlabelled_size = 0
+    with pytest.raises(UserError, match=r"unlabelled_size \(no limit\)"):
+        main.run(config, tmp_path)
+
+    def broken(*_):
+        raise jax.errors.JaxRuntimeError("INTERNAL: something else")
+
+    monkeypatch.setitem(main.EXPERIMENTS, "classify", broken)
+    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
+        main.run(config, tmp_path)
 
 
 @pytest.mark.parametrize(
