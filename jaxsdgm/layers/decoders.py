@@ -20,6 +20,7 @@ class BagOfWordsDecoder(nn.Module):
     """logits = z E^T + b with E a table `[v, e]` that the caller gives: tied to the encoder or not.
 
     The latent size equals the embedding size. PAD stays in the denominator with the logit b[0].
+    The table of a checkpoint may have rows beyond the words, which no word is.
     """
 
     vocab_size: int
@@ -32,7 +33,7 @@ class BagOfWordsDecoder(nn.Module):
 
     def logits(self, z: Array, table: Array) -> Array:
         """`z [b, e]` to unnormalised log-probabilities `[b, v]`."""
-        z, table = promote_dtype(z, table, dtype=self.dtype)
+        z, table = promote_dtype(z, table[: self.vocab_size], dtype=self.dtype)
         scores = product(z, table.T)
         is_pad = jnp.arange(self.vocab_size) == PAD
         return jnp.where(is_pad, 0, scores) + self.bias

@@ -13,15 +13,17 @@ from jaxsdgm.weights.huggingface import save_checkpoint
 
 SPECIAL = {f"{name}_token": f"[{name.upper()}]" for name in ("pad", "unk", "cls", "sep", "mask")}
 WORDS, WIDTH = 1319, 16
+#: of the table of embeddings: more than there are words, as published ones often have
+ROWS = WORDS + 5
 
 
 def make(folder):
     """A BERT of one layer, in Hugging Face's form."""
     folder.mkdir()
-    size = BertSize(WORDS, WIDTH, 1, 2, 16, 32)
+    size = BertSize(ROWS, WIDTH, 1, 2, 16, 32)
     config = {
         "model_type": "bert",
-        "vocab_size": WORDS,
+        "vocab_size": ROWS,
         "hidden_size": WIDTH,
         "num_hidden_layers": 1,
     }

@@ -43,6 +43,17 @@ def test_a_decoder_gives_pad_no_gradient_either(make):
     assert (gradient[1:6] != 0).any(1).all()
 
 
+def test_rows_beyond_the_words_of_a_table_are_no_words():
+    decoder, rng = BagOfWordsDecoder(V), np.random.default_rng(0)
+    z, table = rng.normal(size=(2, E)).astype(np.float32), rng.normal(size=(V + 3, E))
+    variables = decoder.init(jax.random.key(0), z, IDS, table, method="nll")
+    found = decoder.apply(variables, z, IDS, table, method="nll")
+    np.testing.assert_allclose(found, decoder.apply(variables, z, IDS, table[:V], method="nll"))
+    log_p = jax.nn.log_softmax(decoder.apply(variables, z, table, method="logits"))
+    by_hand = -(np.take_along_axis(log_p, IDS, 1) * (IDS != PAD)).sum(1)
+    np.testing.assert_allclose(found, by_hand, rtol=1e-5)
+
+
 def test_pooling_by_hand():
     rng = np.random.default_rng(0)
     words = rng.normal(size=(2, 5, E)) * (IDS != PAD)[..., None]
