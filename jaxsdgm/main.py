@@ -17,7 +17,7 @@ from ml_collections import config_flags
 
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import stages
-from jaxsdgm.experiments.setup import Config
+from jaxsdgm.experiments.setup import Config, memory_errors
 from jaxsdgm.training import processes
 from jaxsdgm.training.progress import configure_logging, log
 
@@ -53,25 +53,9 @@ def run(config: Config, workdir: Path) -> None:
     keep_compiled()
     devices = jax.devices()
     log.info("%s in %s on %d %s", config.name, workdir, len(devices), devices[0].device_kind)
-    try:
+    with memory_errors(config):
         EXPERIMENTS[config.experiment](config, workdir)
-    except jax.errors.JaxRuntimeError as error:
-        if "RESOURCE_EXHAUSTED" not in str(error):
-            raise
-        raise _too_large(config, error) from error
     log.info("done: %s", workdir / "results.json")
-
-
-def _too_large(config: Config, error: Exception) -> UserError:
-    """Of a step that does not fit into memory: what makes it smaller."""
-    data, sizes = config.data, ("batch_size", "unlabelled_size", "max_length")
-    now = {f"config.data.{size}": data[size] for size in sizes if size in data}
-    # of which 0 is no limit
-    named = [f"{name} ({value or 'no limit'})" for name, value in now.items()]
-    return UserError(
-        f"{str(error).splitlines()[0]} Lower {', '.join(named)} or the number of trials, in a new "
-        "workdir"
-    )
 
 
 def main(arguments: list[str]) -> None:

@@ -3,7 +3,8 @@
 import hashlib
 import json
 import platform
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
 from functools import partial
 from importlib import metadata
 from pathlib import Path
@@ -169,6 +170,24 @@ def start_workdir(config: Config, workdir: Path) -> None:
                 "or choose another --workdir"
             )
     write_text(path, json.dumps(wanted, indent=1) + "\n")
+
+
+@contextmanager
+def memory_errors(config: Config) -> Iterator[None]:
+    """Of a step that does not fit into memory: a UserError that names what makes it smaller."""
+    try:
+        yield
+    except jax.errors.JaxRuntimeError as error:
+        if "RESOURCE_EXHAUSTED" not in str(error):
+            raise
+        data, sizes = config.data, ("batch_size", "unlabelled_size", "max_length")
+        now = {f"config.data.{size}": data[size] for size in sizes if size in data}
+        # of which 0 is no limit
+        named = [f"{name} ({value or 'no limit'})" for name, value in now.items()]
+        raise UserError(
+            f"{str(error).splitlines()[0]} Lower {', '.join(named)} or the number of trials, in a "
+            "new workdir"
+        ) from error
 
 
 def _differences(old: Any, new: Any, name: str = "config") -> str:

@@ -11,7 +11,6 @@ import numpy as np
 import pytest
 
 from configs import debian_classify, debian_nxvae
-from jaxsdgm import main
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments import classify, inputs, pretrain, setup
 from jaxsdgm.experiments.systems import build_model, transfer
@@ -132,23 +131,20 @@ def test_workdir_of_another_config(tmp_path):
         setup.start_workdir(config, tmp_path)
 
 
-def test_a_step_beyond_the_memory(tmp_path, monkeypatch):
-    beyond = lambda *_: jnp.zeros(2**47).block_until_ready()
-    monkeypatch.setitem(main.EXPERIMENTS, "classify", beyond)
-    monkeypatch.setattr(main, "keep_compiled", lambda: None)
+def test_a_step_beyond_the_memory():
     config = debian_classify.get_config("en,8,bow")
+
+    def step():
+        with setup.memory_errors(config):
+            jnp.zeros(2**47).block_until_ready()
+
     with pytest.raises(UserError, match=r"memory.*batch_size \(32\), config.data.unlabelled_size"):
-        main.run(config, tmp_path)
+        step()
     config.data.unlabelled_size = 0
     with pytest.raises(UserError, match=r"unlabelled_size \(no limit\)"):
-        main.run(config, tmp_path)
-
-    def broken(*_):
+        step()
+    with pytest.raises(jax.errors.JaxRuntimeError, match="else"), setup.memory_errors(config):
         raise jax.errors.JaxRuntimeError("INTERNAL: something else")
-
-    monkeypatch.setitem(main.EXPERIMENTS, "classify", broken)
-    with pytest.raises(jax.errors.JaxRuntimeError, match="something else"):
-        main.run(config, tmp_path)
 
 
 @pytest.mark.parametrize(
