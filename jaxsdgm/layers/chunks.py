@@ -10,6 +10,8 @@ from jax import Array
 
 #: how many steps may be a chunk: their input projections are one product, their gates exist at once
 CHUNKS = (8, 7, 6, 5)
+#: all are one where these are so few rows of products: each is faster then, and none is summed up
+FEW = 1024
 #: a chunk of steps works on the first k / PACKS of the rows, as few as hold its tokens
 PACKS = 12
 
@@ -69,8 +71,9 @@ def apart(arrays: Any) -> list[Any]:
 
 
 def chunks_of(x: Array) -> Array:
-    """`[t, ...]` as `[n, k, ...]`, filled up with as few zeros as any k of CHUNKS allows."""
-    k = min(CHUNKS, key=lambda k: -len(x) % k)
+    """`[t, b, ...]` as `[n, k, b, ...]`, filled up with as few zeros as any k of CHUNKS allows."""
+    few = x.shape[0] * x.shape[1] <= FEW
+    k = len(x) if few else min(CHUNKS, key=lambda k: -len(x) % k)
     n = -(-len(x) // k)
     x = jnp.pad(x, [(0, n * k - len(x))] + [(0, 0)] * (x.ndim - 1))
     return x.reshape(n, k, *x.shape[1:])

@@ -18,7 +18,7 @@ from jaxsdgm.layers.products import product, transposed
 PAD = 0
 #: rows whose logits exist at a time; of FEW tokens, some of which are padding, SMALL_ROWS on a CPU
 ROWS, SMALL_ROWS, FEW = 512, 128, 4096
-#: logits, of at most ROWS, that may be kept for the backward pass
+#: logits that may be kept for the backward pass
 KEPT = 2**23
 #: and words: of a CPU as many as the cores' caches hold
 WORDS = {"cpu": 2048}
@@ -148,7 +148,7 @@ class Size(NamedTuple):
 
 def _tile(ids: Array, v: int, keeps: bool) -> Size:
     n, t = ids.shape
-    if keeps and n <= ROWS and n * v <= KEPT:
+    if keeps and n * v <= KEPT:
         return Size(n, v, True)
     cpu = jax.default_backend() == "cpu"
     rows = SMALL_ROWS if cpu and t == 1 and n <= FEW else ROWS

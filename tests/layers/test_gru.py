@@ -5,6 +5,7 @@ import jax.numpy as jnp
 import numpy as np
 import pytest
 
+from jaxsdgm.layers import chunks
 from jaxsdgm.layers.recurrent import GRU, bigru
 
 B, T, H = 6, 11, 5
@@ -46,7 +47,9 @@ def by_hand(gates, kernel, bias):
 
 
 @pytest.mark.parametrize("packs", [1, 2, 4])
-def test_both_directions(packs):
+@pytest.mark.parametrize("few", [0, chunks.FEW])
+def test_both_directions(monkeypatch, few, packs):
+    monkeypatch.setattr(chunks, "FEW", few)
     rng = np.random.default_rng(1)
     weights = rng.normal(size=(B, T, 2 * H)), rng.normal(size=(B, 2 * H))
 

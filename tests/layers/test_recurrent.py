@@ -8,7 +8,7 @@ import numpy as np
 import pytest
 from jax.experimental import rnn
 
-from jaxsdgm.layers import lstm
+from jaxsdgm.layers import chunks, lstm
 from jaxsdgm.layers.encoders import TextEncoder
 from jaxsdgm.layers.recurrent import GRU, BiLSTM, BiLSTMLayer
 
@@ -152,8 +152,10 @@ def problem(b, t, dtype=np.float64):
 @pytest.mark.parametrize("backend", ["scan", "packed"])
 @pytest.mark.parametrize(("b", "t"), [(1, 1), (3, 5), (9, 16), (40, 37)])
 @pytest.mark.parametrize("kept", [0, lstm.KEPT])
-def test_values_and_gradients_of_the_scan(x64, monkeypatch, kept, backend, b, t):
+@pytest.mark.parametrize("few", [0, chunks.FEW])
+def test_values_and_gradients_of_the_scan(x64, monkeypatch, few, kept, backend, b, t):
     monkeypatch.setattr(lstm, "KEPT", kept)
+    monkeypatch.setattr(chunks, "FEW", few)
     *arguments, lengths = problem(b, t)
 
     def value(scan, *arguments):
