@@ -193,8 +193,11 @@ def make_schedule(config: Config) -> Callable[[dict[str, Any], Any], dict[str, A
 
 
 def make_optimizer(config: Config) -> Any:
-    """Adam after clipping; word embeddings stay as they are where config.frozen says so."""
-    return adam(frozen=("table",) if config.frozen else (), clip=config.clip)
+    """Adam after clipping; the maps to the tag may move slower, and word embeddings not at all."""
+    reads = "z" if config.model.system == "vsl-g" else config.model.classify
+    parts = "classifier", f"means_{reads}", f"log_vars_{reads}"
+    scales = dict.fromkeys(parts, float(config.tag_rate)) if config.tag_rate != 1 else None
+    return adam(frozen=("table",) if config.frozen else (), scales=scales, clip=config.clip)
 
 
 def make_task(

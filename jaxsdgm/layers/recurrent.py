@@ -87,18 +87,18 @@ class LSTM(nn.Module):
     """One unidirectional LSTM layer; gates and biases as of `BiLSTMLayer`.
 
     With the backend "packed" the rows have to be sorted, longest first; cuDNN has no part in it.
-    `init` gives the first values of kernels and biases, torch's unless given.
+    `first_values` makes those of kernels and biases, torch's unless given.
     """
 
     inputs: int
     hidden: int
     backend: str = "scan"
-    init: nn.initializers.Initializer | None = None
+    first_values: nn.initializers.Initializer | None = None
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
     def setup(self) -> None:
-        init, wide = self.init or uniform_fan(self.hidden), 4 * self.hidden
+        init, wide = self.first_values or uniform_fan(self.hidden), 4 * self.hidden
         param = lambda name, *shape: self.param(name, init, shape, self.param_dtype)
         self.kernel_in = param("kernel_in", self.inputs, wide)
         self.kernel_hidden = param("kernel_hidden", self.hidden, wide)

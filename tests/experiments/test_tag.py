@@ -44,6 +44,24 @@ def metrics_of(folder):
     return [*map(json.loads, (folder / "metrics.jsonl").read_text().splitlines())]
 
 
+@pytest.mark.parametrize(
+    ("argument", "read"), [("hier", "y"), ("hier-z", "z"), ("g", "z"), ("bigru", "y")]
+)
+def test_the_maps_to_the_tag_move_slower(argument, read):
+    config = vsl_ud.get_config(f"german,{argument}")
+    names = "classifier", "gru", "means_y", "means_z", "log_vars_y", "log_vars_z"
+    params = {name: {"kernel": np.zeros(1, np.float32)} for name in names}
+    gradient = jax.tree.map(np.ones_like, params)
+    moves = {}
+    for config.tag_rate in (1.0, 0.25):
+        optimizer = tag.make_optimizer(config)
+        updates, _ = optimizer.update(gradient, optimizer.init(params), params)
+        moves[config.tag_rate] = {name: float(x["kernel"][0]) for name, x in updates.items()}
+    found = {name: moves[0.25][name] / x for name, x in moves[1.0].items()}
+    slow = {"classifier", f"means_{read}", f"log_vars_{read}"}
+    assert found == pytest.approx({name: 0.25 if name in slow else 1.0 for name in names})
+
+
 def test_what_is_written(together):
     assert set(results_of(together)) >= {"points", "accuracy", "chosen"}
     for i in range(2):
