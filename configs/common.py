@@ -329,8 +329,9 @@ def tagging() -> ConfigDict:
     config = _shared()
     config.experiment = "tag"
     config.learning_rate = 1e-3
-    # Learning rate of the classifier and of the latent that it reads, relative to the rest.
-    config.tag_rate = 1.0
+    # Learning rates of the classifier, and of the maps to the latent that it reads, relative to
+    # the rest.
+    config.classifier_rate, config.tag_rate = 1.0, 1.0
     # Gradients of a larger norm are scaled down to it.
     config.clip = 10.0
     # Runs of other seeds, side by side, each with a draw and an initialisation of its own.

@@ -195,8 +195,9 @@ def make_schedule(config: Config) -> Callable[[dict[str, Any], Any], dict[str, A
 def make_optimizer(config: Config) -> Any:
     """Adam after clipping; the maps to the tag may move slower, and word embeddings not at all."""
     reads = "z" if config.model.system == "vsl-g" else config.model.classify
-    parts = "classifier", f"means_{reads}", f"log_vars_{reads}"
-    scales = dict.fromkeys(parts, float(config.tag_rate)) if config.tag_rate != 1 else None
+    scales = {"classifier": config.classifier_rate}
+    scales |= dict.fromkeys((f"means_{reads}", f"log_vars_{reads}"), config.tag_rate)
+    scales = {part: scale for part, scale in scales.items() if scale != 1}
     return adam(frozen=("table",) if config.frozen else (), scales=scales, clip=config.clip)
 
 

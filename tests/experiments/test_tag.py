@@ -53,13 +53,14 @@ def test_the_maps_to_the_tag_move_slower(argument, read):
     params = {name: {"kernel": np.zeros(1, np.float32)} for name in names}
     gradient = jax.tree.map(np.ones_like, params)
     moves = {}
-    for config.tag_rate in (1.0, 0.25):
+    for rates in ((1.0, 1.0), (0.5, 0.25)):
+        config.classifier_rate, config.tag_rate = rates
         optimizer = tag.make_optimizer(config)
         updates, _ = optimizer.update(gradient, optimizer.init(params), params)
-        moves[config.tag_rate] = {name: float(x["kernel"][0]) for name, x in updates.items()}
-    found = {name: moves[0.25][name] / x for name, x in moves[1.0].items()}
-    slow = {"classifier", f"means_{read}", f"log_vars_{read}"}
-    assert found == pytest.approx({name: 0.25 if name in slow else 1.0 for name in names})
+        moves[rates] = {name: float(x["kernel"][0]) for name, x in updates.items()}
+    found = {name: moves[0.5, 0.25][name] / x for name, x in moves[1.0, 1.0].items()}
+    slow = {"classifier": 0.5, f"means_{read}": 0.25, f"log_vars_{read}": 0.25}
+    assert found == pytest.approx(dict.fromkeys(names, 1.0) | slow)
 
 
 def test_what_is_written(together):
