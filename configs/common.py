@@ -385,7 +385,9 @@ def tagging() -> ConfigDict:
     config.model.decoder_hidden, config.model.decoder_layers = 100, 2
     # The decoder's output table is that of the embeddings.
     config.model.tied = True
-    # Share of the words seen once that the encoder reads as unknown.
+    # The map to the latent that the classifier reads starts orthogonal.
+    config.model.orthogonal = False
+    # Share of the words with a tag once or never that the encoder reads as unknown.
     config.model.unknown_rate = 0.0
     # The weight of the divergences is kl_weight min(exp(kl_rate step) - 1, 1).
     config.model.kl_rate, config.model.kl_weight = 1e-4, 1.0

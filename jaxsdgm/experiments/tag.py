@@ -81,13 +81,14 @@ def train(configs: Mapping[Path, Config]) -> None:
     draws = {folder: draw(inputs, one) for folder, one in configs.items()}
     for folder in configs:
         inputs.vocabularies.save(folder / "tokenizer")
+        draws[folder].read.save(folder / "tokenizer")
     schedule = Schedule(**first.training)
     plans = make_plans([*configs.values()], [*draws.values()], inputs, schedule, parallel)
     groups = list(plans[0](0, 1)[TAGS])
     task = make_task(first, model, inputs, list(draws.values()), groups, parallel)
     initialise = make_initialise(model, inputs)
     trials = [
-        make_trial(one, plan, inputs, folder, initialise)
+        make_trial(one, plan, inputs, draws[folder], folder, initialise)
         for (folder, one), plan in zip(configs.items(), plans, strict=True)
     ]
     fits = fit(
@@ -149,7 +150,15 @@ def build_model(
         )
     names = ("embedding", "hidden", "character_embedding", "character_hidden")
     encoder = TokenEncoder(*sizes, **{k: model[k] for k in names}, packed=packed, dtype=dtype)
-    names = ("latent", "tag_latent", "decoder_hidden", "decoder_layers", "tied", "unknown_rate")
+    names = (
+        "latent",
+        "tag_latent",
+        "decoder_hidden",
+        "decoder_layers",
+        "tied",
+        "orthogonal",
+        "unknown_rate",
+    )
     return VSL(
         encoder,
         n_tags,
@@ -292,6 +301,7 @@ def make_trial(
     config: Config,
     plan: Plan,
     inputs: TagInputs,
+    drawn: TagTrial,
     workdir: Path,
     initialise: Callable[[int], Any],
 ) -> Trial:
@@ -304,7 +314,7 @@ def make_trial(
 
     about = {"config": setup.as_json(config), "kind": "tag", **fingerprint(inputs)}
     about["tags"] = list(inputs.vocabularies.tags)
-    vocabularies = inputs.vocabularies.words, inputs.vocabularies.characters
+    vocabularies = inputs.vocabularies.words, inputs.vocabularies.characters, drawn.read
     about["tokenizers"] = {t.language: t.digest for t in vocabularies}
     return Trial(make, plan, workdir, about)
 

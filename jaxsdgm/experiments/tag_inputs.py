@@ -2,6 +2,8 @@
 
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from functools import partial
+from itertools import compress
 from pathlib import Path
 from typing import Any
 
@@ -16,7 +18,8 @@ from jaxsdgm.models.vsl import LATENTS
 from jaxsdgm.training.progress import log
 from jaxsdgm.weights.word_vectors import WordVectors, name_of, read_vectors
 
-WORDS, CHARACTERS = "words", "characters"  # the names of the vocabularies
+# the names of the vocabularies; READ is those words that a trained encoder reads
+WORDS, CHARACTERS, READ = "words", "characters", "read"
 SCHEMES = ("train", "transductive")
 
 Arrays = dict[str, np.ndarray]
@@ -40,14 +43,19 @@ class Vocabularies:
         words, characters = (WordTokenizer.load(folder, name) for name in (WORDS, CHARACTERS))
         return cls(words, characters, tuple(tags))
 
-    def encode(self, words: Sequence[Sequence[str]], *, most: int) -> Arrays:
+    def encode(
+        self, words: Sequence[Sequence[str]], *, most: int, read: WordTokenizer | None = None
+    ) -> Arrays:
         """`ids [n, t]` and `characters [n, t, c]` of sentences, 0 at padding.
 
-        A word in another case is looked up in lower case too, if it is not there as it stands.
-        Of a word the first `most` characters are read.
+        A word in another case is looked up in lower case too, if it is not there as it stands; with
+        `read` only those words are there. Of a word the first `most` characters are read.
         """
-        known = set(self.words.words[self.words.first_word :])
-        looked_up = [[w if w in known else w.lower() for w in of_one] for of_one in words]
+        known = set(_words(read or self.words))
+        forms = lambda word: word if word in known else word.lower()
+        looked_up = [[*map(forms, of_one)] for of_one in words]
+        if read:  # the word of no characters is in no vocabulary
+            looked_up = [[w if w in known else "" for w in of_one] for of_one in looked_up]
         ids, lengths = self.words.encode_tokens(looked_up, max(map(len, words)))
         flat, _ = self.characters.encode_tokens((w for of_one in words for w in of_one), most)
         characters = np.zeros((*ids.shape, flat.shape[1]), np.int16)
@@ -61,6 +69,10 @@ class Vocabularies:
         for row, tags in zip(found, sentences.tags or (), strict=True):
             row[: len(tags)] = [numbers[tag] for tag in tags]
         return found
+
+
+def _words(tokenizer: WordTokenizer) -> Sequence[str]:
+    return tokenizer.words[tokenizer.first_word :]
 
 
 def tags_of(numbers: np.ndarray, arrays: Arrays, names: Sequence[str]) -> list[list[str]]:
@@ -91,13 +103,16 @@ class TagInputs:
 class TagTrial:
     """One trial's draw: which training sentences have labels, and which are there without.
 
-    `rare [n, t]` marks words that its training text has once; `held_out` are the arrays of dev and
-    test, in which a word that it never saw is unknown.
+    Its encoder reads the words of `read` in all other text: those of its tagged sentences, since
+    the classifier has learned nothing of other words' embeddings, or all that have vectors. `rare
+    [n, t]` marks words that its tagged sentences have once or never; `held_out` are the arrays of
+    dev and test.
     """
 
     labelled: np.ndarray
     unlabelled: np.ndarray
     rare: np.ndarray
+    read: WordTokenizer
     held_out: Mapping[str, Arrays]
     subset: Mapping[str, Any]
 
@@ -220,14 +235,19 @@ def draw(inputs: TagInputs, config: Config) -> TagTrial:
     if not uses_unlabelled(config):
         unlabelled = unlabelled[:0]
     labelled = order[:first]
-    counts = np.bincount(
-        inputs.train["ids"][np.concatenate([labelled, unlabelled])].ravel(),
-        minlength=inputs.vocabularies.words.vocab_size,
-    )
-    held_out = {split: _held_out(inputs, config, split, counts) for split in ("dev", "test")}
+    size = inputs.vocabularies.words.vocab_size
+    counts = np.bincount(inputs.train["ids"][labelled].ravel(), minlength=size)
+    tokenizer = inputs.vocabularies.words
+    there = counts > 0 if not inputs.vectors else np.ones_like(counts, bool)
+    words = [*compress(_words(tokenizer), there[tokenizer.first_word :])]
+    read = _vocabulary([words], READ, size=len(words))
+    texts = {split: inputs.corpus.splits[split].words for split in ("dev", "test")}
+    encode = partial(inputs.vocabularies.encode, most=data.max_characters, read=read)
+    held_out = {split: encode(of_split) for split, of_split in texts.items()}
     rule = "all" if first == n else "share"
     subset = {"n": first, "rule": rule, "seed": data.subset_seed, "unlabelled": len(unlabelled)}
-    return TagTrial(labelled, unlabelled, counts[inputs.train["ids"]] == 1, held_out, subset)
+    rare = counts[inputs.train["ids"]] <= 1
+    return TagTrial(labelled, unlabelled, rare, read, held_out, subset)
 
 
 def uses_unlabelled(config: Config) -> bool:
@@ -235,15 +255,6 @@ def uses_unlabelled(config: Config) -> bool:
     data, model = config.data, config.model
     learns = bool(LATENTS.get(model.system)) and model.variational
     return learns and bool(data.unlabelled or data.unlabelled_share)
-
-
-def _held_out(inputs: TagInputs, config: Config, split: str, counts: np.ndarray) -> Arrays:
-    sentences, vocabularies = inputs.corpus.splits[split], inputs.vocabularies
-    arrays = vocabularies.encode(sentences.words, most=config.data.max_characters)
-    if not inputs.vectors:  # without a vector of its own a word that was never met means nothing
-        ids = arrays["ids"]
-        arrays["ids"] = np.where((ids > 0) & (counts[ids] == 0), vocabularies.words.unk_id, ids)
-    return arrays
 
 
 def start_from(variables: Any, inputs: TagInputs) -> Any:

@@ -6,10 +6,11 @@ from pathlib import Path
 from ml_collections import ConfigDict
 
 from jaxsdgm.data.tagged import without_digits
+from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.experiments.setup import Config
 from jaxsdgm.experiments.tag import build_model, make_predict
-from jaxsdgm.experiments.tag_inputs import CHARACTERS, WORDS, Vocabularies, tags_of
+from jaxsdgm.experiments.tag_inputs import CHARACTERS, READ, WORDS, Vocabularies, tags_of
 from jaxsdgm.training.checkpoints import load_pretrained
 from jaxsdgm.training.parallel import Parallel
 
@@ -23,19 +24,21 @@ def load_tagger(workdir: Path) -> Callable[[Words], list[list[str]]]:
         raise UserError(f"{folder}: not a tagging run but {about.get('kind')!r}")
     config: Config = ConfigDict(about["config"])
     vocabularies = Vocabularies.load(folder / "tokenizer", about["tags"])
-    for name, tokenizer in ((WORDS, vocabularies.words), (CHARACTERS, vocabularies.characters)):
+    read = WordTokenizer.load(folder / "tokenizer", READ)
+    words, characters = vocabularies.words, vocabularies.characters
+    for name, tokenizer in ((WORDS, words), (CHARACTERS, characters), (READ, read)):
         if tokenizer.digest != about["tokenizers"][name]:
             raise UserError(
                 f"{folder / 'tokenizer'}: the vocabulary of {name} is not that of the checkpoint; "
                 "copy the whole workdir again"
             )
-    sizes = vocabularies.words.vocab_size, vocabularies.characters.vocab_size
+    sizes = words.vocab_size, characters.vocab_size
     predict = make_predict(build_model(config, sizes, len(vocabularies.tags)), Parallel())
     seen = config.data.digits_to_zero
 
     def tag(words: Words) -> list[list[str]]:
         words = [[*map(without_digits, of_one)] for of_one in words] if seen else words
-        arrays = vocabularies.encode(words, most=config.data.max_characters)
+        arrays = vocabularies.encode(words, most=config.data.max_characters, read=read)
         found = predict(variables["params"], variables["batch_stats"], arrays)
         return tags_of(found["tag"], arrays, vocabularies.tags)
 

@@ -32,9 +32,13 @@ def uniform_fan(fan: int) -> nn.initializers.Initializer:
 
 
 class Linear(nn.Module):
-    """y = x W + b with W `[in, features]`; weight and bias start in U(-1/sqrt(in), 1/sqrt(in))."""
+    """y = x W + b with W `[in, features]`; weight and bias start in U(-1/sqrt(in), 1/sqrt(in)).
+
+    Or the weight as `first_values` makes it.
+    """
 
     features: int
+    first_values: nn.initializers.Initializer | None = None
     dtype: Any = None
     param_dtype: Any = jnp.float32
 
@@ -47,7 +51,8 @@ class Linear(nn.Module):
         """
         own, width = x.shape[-1], x.shape[-1] + (0 if last is None else last.shape[-1])
         init = uniform_fan(width)
-        kernel = self.param("kernel", init, (width, self.features), self.param_dtype)
+        shape = width, self.features
+        kernel = self.param("kernel", self.first_values or init, shape, self.param_dtype)
         bias = self.param("bias", init, (self.features,), self.param_dtype)
         x, kernel, bias = promote_dtype(x, kernel, bias, dtype=self.dtype)
         if last is None:

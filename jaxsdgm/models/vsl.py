@@ -47,6 +47,8 @@ class VSL(nn.Module):
     the word embeddings (`tied`), or with a table of its own, are the logits of all words.
     `train_words` says whether embeddings are trained. `decoder_noise` is the log-variance of
     Gaussian noise on the decoder's vector, which the paper's code had; only to compare with it.
+    With `orthogonal` the map from states to the mean of the latent that the classifier reads starts
+    orthogonal: as wide as they are, that latent says at first all that they do.
     With `unknown_rate` the encoder does not see a rare word (of the rows' `rare`) so often.
 
     `sentences` and `tokens` of the training data are the size of what is remembered for priors; a
@@ -65,6 +67,7 @@ class VSL(nn.Module):
     tied: bool = True
     train_words: bool = True
     decoder_noise: float | None = None
+    orthogonal: bool = False
     unknown_rate: float = 0.0
     sentences: int = 0
     tokens: int = 0
@@ -79,7 +82,8 @@ class VSL(nn.Module):
         if not self.latents:
             return
         sizes = self.latents.items()
-        self.means = {name: Linear(size, **types) for name, size in sizes}
+        first = {self.read: nn.initializers.orthogonal()} if self.orthogonal else {}
+        self.means = {name: Linear(size, first.get(name), **types) for name, size in sizes}
         self.log_vars = {name: Linear(size, **types) for name, size in sizes}
         widths = (*(self.decoder_hidden,) * self.decoder_layers, self.encoder.embedding)
         self.decoder = [Linear(width, **types) for width in widths]
@@ -97,6 +101,11 @@ class VSL(nn.Module):
         """Size of each latent."""
         sizes = {"y": self.tag_latent, "z": self.latent}
         return {name: sizes[name] for name in LATENTS[self.system]}
+
+    @property
+    def read(self) -> str:
+        """The latent that the classifier reads."""
+        return self.classify if "y" in self.latents else "z"
 
     def initialise(self, rows: Rows) -> None:
         """Touches every parameter; for `init` only."""
@@ -137,7 +146,7 @@ class VSL(nn.Module):
         """log p(tag | latent) `[n, k]`, or of the baseline log p(tag | h)."""
         x = h
         if drawn:
-            x = drawn[self.classify if "y" in drawn else "z"]
+            x = drawn[self.read]
         return jax.nn.log_softmax(dist.at_least_float32(self.classifier(x)))
 
     def word_vectors(self, drawn: Mapping[str, Array], numbers: Array, noise: Noise) -> Array:

@@ -11,10 +11,11 @@ import pytest
 
 from configs import vsl_conll2003, vsl_twitter, vsl_ud
 from jaxsdgm.data.tagged import read_conllu
+from jaxsdgm.data.tokenizers import WordTokenizer
 from jaxsdgm.errors import UserError
 from jaxsdgm.evaluation.tagging import entity_scores, tagging_report
 from jaxsdgm.experiments import stages, tag
-from jaxsdgm.experiments.tag_inputs import draw, load_inputs
+from jaxsdgm.experiments.tag_inputs import Vocabularies, draw, load_inputs
 from jaxsdgm.experiments.tagger import load_tagger
 from jaxsdgm.report import compare
 from jaxsdgm.training.checkpoints import load_pretrained
@@ -193,6 +194,10 @@ def test_predict(folder, together, tmp_path):
     (found,) = tagger([sentence])
     assert len(found) == 3
     assert set(found) <= set(tiny_tags.TAGS)
+    test = read_conllu(folder / "x-test.conllu")
+    pairs = zip(sum(map(tuple, tagger(test.words)), ()), sum(test.tags, ()), strict=True)
+    right = np.mean([one == other for one, other in pairs])
+    assert right == pytest.approx(results_of(run)["metrics"]["test"]["accuracy"])
     (tmp_path / "in.txt").write_text(" ".join(sentence) + "\n")
     command = [sys.executable, "-m", "jaxsdgm.predict", f"--workdir={run}"]
     out = tmp_path / "out.conllu"
@@ -220,7 +225,7 @@ def test_several_devices(folder):
         (plan,) = tag.make_plans([config], [trial], inputs, schedule, parallel)
         task = tag.make_task(config, model, inputs, [trial], ["labelled", "unlabelled"], parallel)
         initialise = tag.make_initialise(model, inputs)
-        state = stack([tag.make_trial(config, plan, inputs, None, initialise).make()])
+        state = stack([tag.make_trial(config, plan, inputs, trial, None, initialise).make()])
         state = parallel.place(state, 1)
         batches = parallel.lay_out(stack_plans([plan(0, 4)]))
         data = parallel.replicate(task.read())
@@ -255,13 +260,28 @@ def test_vectors(folder, tmp_path):
         tag.run(tiny_tags.config(folder, **fields, **{"model.embedding": 7}), tmp_path / "other")
 
 
-def test_a_word_never_seen_is_unknown(folder):
-    config = tiny_tags.config(folder, "bigru")
+@pytest.mark.parametrize("system", ["bigru", "hier"])
+def test_a_word_that_never_had_a_tag_is_unknown(folder, system):
+    config = tiny_tags.config(folder, system)
     inputs, known = load_inputs(config), set()
     trial = draw(inputs, config)
     for i in trial.labelled:
         known.update(inputs.train["ids"][i])
+    if system == "hier":  # there are words that are read in training only
+        assert set(np.unique(inputs.train["ids"][trial.unlabelled])) - known
     assert set(np.unique(trial.held_out["dev"]["ids"])) - known <= {0, 1}
+    assert trial.rare[np.isin(inputs.train["ids"], [*known], invert=True)].all()
+
+
+def test_a_word_is_looked_up_in_lower_case():
+    kind = {"normaliser": "whitespace", "size": 2}
+    words = WordTokenizer.train([["bon", "Bona"]], language="words", **kind)
+    read = WordTokenizer.train([["bon"]], language="read", **kind)
+    vocabularies = Vocabularies(words, words, ())
+    ((bon, bona),) = words.encode_tokens([["bon", "Bona"]], 2)[0].tolist()
+    sentence = [["bon", "Bon", "Bona", "BONA"]]
+    assert vocabularies.encode(sentence, most=3)["ids"].tolist() == [[bon, bon, bona, 1]]
+    assert vocabularies.encode(sentence, most=3, read=read)["ids"].tolist() == [[bon, bon, 1, 1]]
 
 
 @pytest.mark.parametrize(

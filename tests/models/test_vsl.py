@@ -188,6 +188,17 @@ def test_evaluation():
     jax.tree.map(np.testing.assert_array_equal, new.get("batch_stats", variables[1]), variables[1])
 
 
+@pytest.mark.parametrize(("system", "read"), [("vsl-gg-hier", "y"), ("vsl-g", "z")])
+def test_an_orthogonal_start(system, read):
+    """The latent of the tag then says of a state all that the state says."""
+    sizes = {"tag_latent": 6, "latent": 6}
+    params, _ = init(make(system, orthogonal=True, **sizes))
+    kernel = params[f"means_{read}"]["kernel"]
+    np.testing.assert_allclose(kernel.T @ kernel, np.eye(6), atol=1e-5)
+    params, _ = init(make(system, **sizes))
+    assert np.abs(params[f"means_{read}"]["kernel"]).max() <= len(kernel) ** -0.5
+
+
 def test_rare_words():
     """At a rate of 1 the encoder sees none of them; the decoder explains them all the same."""
     variables = init(make())
